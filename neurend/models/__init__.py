@@ -1,0 +1,1 @@
+"""Methods: representation, renderer, network and loss made into one trainable bundle each."""
