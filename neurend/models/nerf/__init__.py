@@ -1,0 +1,1 @@
+"""Radiance fields: methods that take rays and give colour, opacity and depth."""

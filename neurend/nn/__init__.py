@@ -1,0 +1,1 @@
+"""Networks, encodings and grids."""
