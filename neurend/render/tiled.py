@@ -1,0 +1,145 @@
+"""Full images within a memory budget: rays are rendered in chunks of one fixed size."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend import checks
+from neurend.geometry import cameras
+from neurend.geometry.cameras import Camera
+from neurend.geometry.rays import Rays
+from neurend.render.rendering import Rendering
+from neurend.typing import Array, PyTree
+
+RenderRays = Callable[[PyTree, Rays], Rendering]
+
+# Chunks beyond this many rays are no faster; below the smallest, a budget is refused rather than crept through.
+_LARGEST_CHUNK = 1 << 16
+_SMALLEST_CHUNK = 64
+_PROBES = (256, 1024)
+# What XLA's account of a computation leaves out: its compiler, thread stacks, fragmentation, and the image itself, which
+# must not enter the chunk or another image size would mean another compilation (800 x 800 pixels take 15 MB).
+_UNACCOUNTED_BYTES = 200_000_000
+
+
+class Tiler:
+    """Renders full images of any size, and any camera of one model, by one compiled function.
+
+    The chunk is derived once, from the temporary memory that XLA's analysis states for two probe sizes. `memory_mb` bounds
+    the growth of memory by a call, the image returned included, on the device and (on a CPU, where they are the same) of
+    the process; what the caller already holds, such as the parameters, is not counted. An instance may be kept for as long
+    as the shapes of `state` stay the same; after a change of shapes it adapts by one more compilation.
+
+    Args:
+        render_rays: `render_rays(state, rays) -> Rendering`, pure, for rays with one leading dim. Only its quantities per
+            ray (rgb, alpha, depth, median, normal) are kept; the rest is pruned before it costs memory.
+        memory_mb: the budget in MB.
+
+    Example:
+        tiler = Tiler(method.render, memory_mb=1500)
+        picture = tiler(state, camera).rgb
+    """
+
+    def __init__(self, render_rays: RenderRays, *, memory_mb: int = 1000):
+        if memory_mb <= 0:
+            raise checks.InputError(f'memory_mb: got {memory_mb}, expected a positive number of MB')
+        self._memory_mb = memory_mb
+        self._chunks: dict[object, int] = {}
+
+        def render_chunk(state: PyTree, camera: Camera, start: Array, index: Array, offsets: Array) -> Rendering:
+            width, height = camera.size[0], camera.size[1]
+            place = jnp.minimum(start + offsets, width * height - 1)  # pads the last chunk with the last pixel
+            pixels = jnp.stack([place % width, place // width], axis=-1) + 0.5
+            rays = cameras.rays(camera, pixels, index=jnp.broadcast_to(index, offsets.shape))
+            rendering = render_rays(state, rays)
+            return Rendering(
+                rgb=rendering.rgb,
+                alpha=rendering.alpha,
+                depth=rendering.depth,
+                median=rendering.median,
+                normal=rendering.normal,
+            )
+
+        self._render_chunk = jax.jit(render_chunk)
+
+    def __call__(self, state: PyTree, camera: Camera, *, index: int = 0) -> Rendering:
+        """Renders every pixel of one camera (no leading dims).
+
+        Args:
+            state: first argument of `render_rays`.
+            camera: its `size` says how large the image is.
+            index: value of the rays' `index`, e.g. which appearance code to use.
+
+        Returns:
+            A Rendering of NumPy arrays `H W ...`.
+
+        Raises:
+            InputError: the budget is too small for the smallest chunk.
+        """
+        checks.shape('camera.focal', camera.focal, '2', 'Give one camera, without leading dims.')
+        width, height = (int(side) for side in np.asarray(camera.size))
+        camera = jax.tree.map(jnp.asarray, camera)
+        chunk = self.chunk(state, camera)
+        offsets = jnp.arange(chunk, dtype=jnp.int32)
+        image: Rendering | None = None
+        for start in range(0, width * height, chunk):
+            # One chunk at a time is waited for, since chunks in flight together would each hold their temporaries.
+            part = jax.device_get(
+                self._render_chunk(state, camera, jnp.int32(start), jnp.int32(index), offsets)
+            )
+            if image is None:
+                image = jax.tree.map(lambda leaf: np.empty((width * height, *leaf.shape[1:]), leaf.dtype), part)
+            stop = min(start + chunk, width * height)
+            jax.tree.map(lambda whole, leaf: _write(whole[start:stop], leaf[: stop - start]), image, part)
+        if image is None:
+            raise checks.InputError(f'camera.size: got ({width}, {height}), expected at least one pixel')
+        return jax.tree.map(lambda leaf: leaf.reshape(height, width, *leaf.shape[1:]), image)
+
+    def chunk(self, state: PyTree, camera: Camera) -> int:
+        """How many rays at a time fit the budget, by XLA's own account of two probe sizes."""
+        key = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), (state, camera))
+        key = (tuple(jax.tree.leaves(key)), camera.model)
+        if key not in self._chunks:
+            available = self._memory_mb * 1_000_000 - _UNACCOUNTED_BYTES
+            low, high = (self._chunk_bytes(state, camera, size) for size in _PROBES)
+            slope = max(high - low, 1) / (_PROBES[1] - _PROBES[0])
+            fixed = max(low - slope * _PROBES[0], 0)
+            rays = int((available - fixed) / slope)
+            if rays < _SMALLEST_CHUNK:
+                least = math.ceil((_UNACCOUNTED_BYTES + fixed + slope * _SMALLEST_CHUNK) / 1_000_000)
+                raise checks.InputError(
+                    f'memory_mb: got {self._memory_mb}, expected at least {least} for this renderer. Raise the budget or '
+                    'lower the number of samples.'
+                )
+            self._chunks[key] = min(_LARGEST_CHUNK, rays // _SMALLEST_CHUNK * _SMALLEST_CHUNK)
+        return self._chunks[key]
+
+    def _chunk_bytes(self, state: PyTree, camera: Camera, rays: int) -> int:
+        offsets = jax.ShapeDtypeStruct((rays,), jnp.int32)
+        scalar = jax.ShapeDtypeStruct((), jnp.int32)
+        analysis = self._render_chunk.lower(state, camera, scalar, scalar, offsets).compile().memory_analysis()
+        return analysis.temp_size_in_bytes + 2 * analysis.output_size_in_bytes
+
+
+def full_image(
+    render_rays: Callable[[Rays], Rendering], camera: Camera, *, memory_mb: int = 1000, index: int = 0
+) -> Rendering:
+    """Renders one full image within a memory budget; keep a `Tiler` instead to render many.
+
+    Args:
+        render_rays: pure, for rays with one leading dim.
+        camera: one camera, of any model.
+        memory_mb: bound on the growth of memory, in MB.
+        index: value of the rays' `index`.
+
+    Returns:
+        A Rendering of NumPy arrays `H W ...`, without weights and edges.
+    """
+    return Tiler(lambda _, rays: render_rays(rays), memory_mb=memory_mb)((), camera, index=index)
+
+
+def _write(target: np.ndarray, source: np.ndarray) -> None:
+    target[...] = source
