@@ -1,0 +1,36 @@
+# Every target makes the environment it needs. PYTHON=python3.12 picks another interpreter, ARGS=... passes flags on.
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Programs and tests share compiled programs, so that a second run does not compile again.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+
+.PHONY: venv demo test slow lint clean
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	    "$(PYTHON) is Python %d.%d, expected 3.11 to 3.13; name one with make PYTHON=python3.12" % v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,video,logging,notebooks]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m experiments.demo $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow' $(ARGS)
+
+# One at a time: these train and use all cores themselves.
+slow: $(STAMP)
+	$(BIN)/python -m pytest -q -m slow --durations=10 $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -1,0 +1,208 @@
+"""The launch of a program: flags from its configuration, the cluster, a banner, and errors a user can act on.
+
+An experiment ends with
+
+    if __name__ == '__main__':
+        app.run(main, Config)
+
+and starts as `python -m experiments.nerf --flagfile=configs/nerf_chair.flags --workdir=out/chair`; on several hosts
+every process adds `--coordinator=host0:1234 --processes=4 --process=$RANK`, or `--coordinator=auto` where JAX knows the
+cluster (TPU pods, Slurm, Kubernetes). Nothing is defined or parsed when an experiment is imported.
+"""
+
+import dataclasses
+import inspect
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+from absl import flags
+
+import neurend
+from neurend import checks, config
+
+C = TypeVar('C')
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """Flags that every program has beside those of its configuration.
+
+    Attributes:
+        coordinator: address host:port of process 0, the same for all processes, or auto to let JAX find the cluster.
+        processes: number of processes, one per host (or per group of devices).
+        process: number of this process, from 0.
+        traceback: show where an error about your input was raised, not just its message.
+    """
+
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+    traceback: bool = False
+
+
+def run(
+    main: Callable[[C], Any],
+    config_class: type[C],
+    argv: Sequence[str] | None = None,
+    *,
+    record: str | None = 'config.flags',
+) -> None:
+    """Parses the command line into a configuration, announces the machine and calls `main(config)`.
+
+    Args:
+        main: the program; the docstring of its module is what `--help` shows.
+        config_class: frozen dataclass, see `neurend.config`.
+        argv: arguments without the program's name; `sys.argv[1:]` if None.
+        record: name of the flag file with the resolved configuration, written to `config.workdir` where the
+            configuration has one. A program that reads another's workdir gives its own name or None.
+
+    Raises:
+        SystemExit: with code 0 after `--help`; with code 2 and one message on stderr after an `InputError`, from the
+            flags or from `main`.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if {'--help', '-h', '--helpfull'} & set(argv):
+        print(_usage(main, config_class))
+        raise SystemExit(0)
+    show_traceback = False
+    try:
+        launch, settings = _parse(config_class, argv)
+        show_traceback = launch.traceback
+        initialize_cluster(launch)
+        say(banner())
+        workdir = getattr(settings, 'workdir', None)
+        if workdir and record and jax.process_index() == 0:
+            say(f'config: {write_record(settings, Path(workdir), record)}')
+        main(settings)
+    except checks.InputError as error:
+        if show_traceback:
+            raise
+        say(f'error: {error}')
+        raise SystemExit(2) from None
+
+
+def initialize_cluster(launch: Launch) -> None:
+    """Joins this process to the others, before JAX touches a device; nothing to do for a single process.
+
+    Raises:
+        checks.InputError: the flags contradict each other, or JAX finds no cluster.
+    """
+    numbers = (launch.processes, launch.process)
+    if launch.coordinator is None:
+        if numbers != (None, None):
+            raise checks.InputError('--processes, --process: got no --coordinator; add --coordinator=host:port')
+        return
+    try:
+        if launch.coordinator == 'auto':
+            jax.distributed.initialize(num_processes=launch.processes, process_id=launch.process)
+            return
+        host, _, port = launch.coordinator.rpartition(':')
+        if not host or not port.isdigit():
+            raise checks.InputError(f'--coordinator: got {launch.coordinator!r}, expected host:port or auto')
+        if launch.processes is None or launch.process is None or not 0 <= launch.process < launch.processes:
+            raise checks.InputError(
+                f'--processes, --process: got {launch.processes} and {launch.process}, expected the number of '
+                'processes and the number of this one, from 0'
+            )
+        jax.distributed.initialize(launch.coordinator, launch.processes, launch.process)
+    except checks.InputError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise checks.InputError(
+            f'--coordinator={launch.coordinator}: cannot join the cluster ({error}). Check that process 0 runs and the '
+            'address is reachable, or give --coordinator=host:port --processes --process'
+        ) from error
+
+
+def banner() -> str:
+    """Lines that say what the program runs on: devices, memory policy, and that compiling comes first."""
+    devices = jax.devices()
+    kind = devices[0].platform
+    processes = f', process {jax.process_index()} of {jax.process_count()}' if jax.process_count() > 1 else ''
+    if kind == 'cpu':
+        line = f'CPU ONLY, {len(devices)} device(s) on {os.cpu_count()} cores{processes}; no accelerator is in use'
+        if Path('/dev/nvidia0').exists():
+            line += ". This machine has an NVIDIA GPU: pip install 'neurend[cuda]' to use it"
+    else:
+        line = f'{len(devices)} x {devices[0].device_kind} ({kind}){processes}'
+    cache = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    return '\n'.join(
+        (
+            f'neurend {neurend.__version__}, jax {jax.__version__}, python {platform.python_version()}',
+            f'devices: {line}',
+            f'memory: {_memory_policy(devices[0])}',
+            'compiling: comes before the first step and is not progress; compiled programs are '
+            + (f'kept in {cache}' if cache else 'not kept (set JAX_COMPILATION_CACHE_DIR to keep them)'),
+        )
+    )
+
+
+def write_record(settings: Any, workdir: Path, name: str) -> Path:
+    """Writes the flag file that reproduces a configuration to `workdir/name`, made if needed, and returns its path.
+
+    Raises:
+        checks.InputError: the folder cannot be made or written.
+    """
+    path = workdir / name
+    partial = workdir / f'{name}.partial'
+    header = f'# Resolved flags of {program_name()}; reproduce with --flagfile={path}\n'
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        partial.write_text(header + config.to_flags(settings), encoding='utf-8')
+        partial.replace(path)  # never half a file
+    except OSError as error:
+        raise checks.InputError(
+            f'--workdir={workdir}: cannot be written ({error.strerror}); choose a folder you may write, with space left'
+        ) from error
+    return path
+
+
+def program_name() -> str:
+    """How the running program was started: `python -m experiments.nerf`, or its file."""
+    spec = getattr(sys.modules['__main__'], '__spec__', None)
+    return f'python -m {spec.name.removesuffix(".__main__")}' if spec else f'python {Path(sys.argv[0]).name}'
+
+
+def say(text: str) -> None:
+    """Prints to stderr at once, so that stdout stays free for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parse(config_class: type[C], argv: Sequence[str]) -> tuple[Launch, C]:
+    values = flags.FlagValues()
+    config.define(Launch, values)
+    config.define(config_class, values)
+    config.assign(values, argv)
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain's workers refuse to start before
+    return config.read(Launch, values), config.read(config_class, values)
+
+
+def _usage(main: Callable[..., Any], config_class: type) -> str:
+    about = inspect.cleandoc(getattr(inspect.getmodule(main), '__doc__', None) or '')
+    return '\n'.join(
+        (
+            f'usage: {program_name()} [--flagfile=path] [--name=value ...]\n',
+            about + '\n' if about else '',
+            'flags of the program:',
+            config.help_text(config_class),
+            '\nflags of every program:',
+            config.help_text(Launch),
+        )
+    )
+
+
+def _memory_policy(device: Any) -> str:
+    if device.platform == 'cpu':
+        return 'host memory, allocated as needed'
+    if device.platform != 'gpu':
+        return 'device memory, allocated as needed'
+    if os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE', 'true').lower() in ('false', '0'):
+        return 'device memory, allocated as needed (XLA_PYTHON_CLIENT_PREALLOCATE=false)'
+    fraction = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION', '0.75')
+    return f'XLA preallocates {fraction} of each device (XLA_PYTHON_CLIENT_PREALLOCATE=false to allocate as needed)'

@@ -1,0 +1,130 @@
+import dataclasses
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from neurend import app, checks, config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    steps: int = 3
+    scale: float = 1.0
+    workdir: str | None = None
+
+
+PROGRAM = '''
+"""Prints its configuration."""
+import dataclasses
+from neurend import app, checks
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    steps: int = 3
+    scale: float = 1.0
+    workdir: str | None = None
+
+def main(config):
+    if config.steps < 0:
+        raise checks.InputError('--steps: got a negative number')
+    print(config)
+
+if __name__ == '__main__':
+    app.run(main, Config)
+'''
+
+
+@pytest.fixture(scope='module')
+def program(tmp_path_factory):
+    path = tmp_path_factory.mktemp('app') / 'program.py'
+    path.write_text(textwrap.dedent(PROGRAM))
+
+    def start(*args):
+        environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+        command = [sys.executable, str(path), *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+
+    return start
+
+
+def test_a_run_announces_itself_and_its_record_reproduces_it(program, tmp_path):
+    flagfile = tmp_path / 'a.flags'
+    flagfile.write_text('# comment\n--steps=5\n--scale=0.1\n')
+    workdir = tmp_path / 'deep' / 'run'
+    first = program('--scale=0.25', f'--workdir={workdir}', f'--flagfile={flagfile}')
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == f"Config(steps=5, scale=0.25, workdir='{workdir}')\n"
+    for text in ('devices: CPU ONLY, ', 'memory: ', 'compiling: ', f'config: {workdir}/config.flags'):
+        assert text in first.stderr
+    again = program(f'--flagfile={workdir}/config.flags')
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+
+
+def test_errors_are_one_message_and_exit_code_2(program, tmp_path):
+    loop = tmp_path / 'loop.flags'
+    loop.write_text(f'--flagfile={loop}\n')
+    (tmp_path / 'file').write_text('')
+    for args, message in (
+        (['--stpes=3'], '--stpes: there is no such flag; did you mean --steps?'),
+        ([f'--flagfile={loop}'], 'includes itself'),
+        ([f'--workdir={tmp_path}/file/run'], 'cannot be written (Not a directory)'),
+        (['--steps=-1'], '--steps: got a negative number'),
+    ):
+        result = program(*args)
+        assert result.returncode == 2
+        assert message in result.stderr.splitlines()[-1]
+        assert result.stderr.splitlines()[-1].startswith('error: ')
+        assert 'Traceback' not in result.stderr
+        assert result.stdout == ''
+    assert 'Traceback' in program('--steps=-1', '--traceback').stderr
+
+
+def test_help_needs_no_device_and_no_required_flag(capsys):
+    def main(_):
+        raise AssertionError('not to be called')
+
+    with pytest.raises(SystemExit) as exit_:
+        app.run(main, Config, ['--help'])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert '--steps  (int; default 3)' in text
+    assert '--coordinator' in text
+
+
+def test_a_program_may_keep_its_own_record_or_none(tmp_path):
+    seen = []
+    app.run(seen.append, Config, [f'--workdir={tmp_path}'], record=None)
+    assert list(tmp_path.iterdir()) == []
+    app.run(seen.append, Config, [f'--workdir={tmp_path}', '--steps=4'], record='evaluate.flags')
+    assert [path.name for path in tmp_path.iterdir()] == ['evaluate.flags']
+    assert seen == [Config(workdir=str(tmp_path)), Config(steps=4, workdir=str(tmp_path))]
+    assert config.parse(Config, f'--flagfile={tmp_path / "evaluate.flags"}') == seen[1]
+
+
+@pytest.mark.parametrize(
+    ('launch', 'message'),
+    [
+        (app.Launch(processes=2), 'got no --coordinator'),
+        (app.Launch('host', 2, 0), "--coordinator: got 'host', expected host:port or auto"),
+        (app.Launch('host:1', 2), 'got 2 and None, expected'),
+        (app.Launch('host:1', 2, 2), 'got 2 and 2, expected'),
+    ],
+)
+def test_contradicting_cluster_flags_are_refused(launch, message):
+    with pytest.raises(checks.InputError, match=message):
+        app.initialize_cluster(launch)
+
+
+def test_a_configuration_may_not_shadow_the_launch_flags():
+    @dataclasses.dataclass(frozen=True)
+    class Shadowing:
+        process: int = 0
+
+    with pytest.raises(TypeError, match='--process exists already'):
+        app.run(lambda _: None, Shadowing, [])
