@@ -1,0 +1,1 @@
+"""Images: files, colour, resampling, metrics, pictures to look at, video."""

@@ -1,0 +1,119 @@
+"""Videos through PyAV (the extra `video`): H.264 in an MP4 that every browser plays."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from neurend import checks
+from neurend.checks import InputError
+from neurend.images import io
+
+
+def write(path: str | os.PathLike[str], frames: Iterable[Any], fps: float = 30, *, quality: int = 18) -> int:
+    """Writes frames as H.264, yuv420p, BT.709. The file appears whole or not at all.
+
+    Args:
+        path: an .mp4 file.
+        frames: [H W 3], float in [0, 1] or uint8, all of one size; drawn one by one, so a generator may render them. An
+            odd width or height, which the format does not know, gains a copy of its last column or row.
+        fps: frames per second.
+        quality: constant rate factor of x264: 0 is lossless, 18 looks lossless, 28 is small.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        InputError: PyAV is missing, no frames or frames of different sizes, or a place that cannot be written.
+    """
+    av = _av()
+    target = Path(path)
+    if target.suffix.lower() != '.mp4':
+        raise InputError(f'{target}: got suffix {target.suffix!r}, expected .mp4')
+    part = target.with_name(f'{target.name}.{os.getpid()}.part')
+    try:
+        with av.open(str(part), 'w', format='mp4', options={'movflags': '+faststart'}) as container:
+            count = _encode(av, container, frames, fps, quality)
+        if not count:
+            raise InputError(f'{target}: got no frames to write')
+        os.replace(part, target)
+    except OSError as error:
+        raise InputError(
+            f'{target}: cannot be written ({error}). Check that the folder exists, is writable and has room'
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
+    """Yields the frames of a video, uint8 [H W 3] each, as they are decoded.
+
+    Raises:
+        InputError: PyAV is missing, or the file is missing, damaged or holds no video.
+    """
+    av = _av()
+    file = checks.file(path, 'video')
+    try:
+        with av.open(str(file)) as container:
+            if not container.streams.video:
+                raise InputError(f'video {file}: holds no picture stream')
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format='rgb24')
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f'video {file}: cannot be decoded ({error}). Expected a whole video file') from error
+
+
+def frame_rate(path: str | os.PathLike[str]) -> float:
+    """Frames per second that a video's header states.
+
+    Raises:
+        InputError: as `read`.
+    """
+    av = _av()
+    file = checks.file(path, 'video')
+    try:
+        with av.open(str(file)) as container:
+            if container.streams.video and container.streams.video[0].average_rate:
+                return float(container.streams.video[0].average_rate)
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f'video {file}: cannot be opened ({error}). Expected a whole video file') from error
+    raise InputError(f'video {file}: states no frame rate')
+
+
+def _encode(av: ModuleType, container: Any, frames: Iterable[Any], fps: float, quality: int) -> int:
+    stream, size, count = None, None, 0
+    for count, frame in enumerate(frames, start=1):
+        pixels = io.to_uint8(frame, name=f'frame {count - 1}')
+        checks.shape(f'frame {count - 1}', pixels, 'H W 3', 'All frames must have the size of the first', sizes=size)
+        if stream is None:
+            size = {'H': pixels.shape[0], 'W': pixels.shape[1]}
+            rate = Fraction(fps).limit_denominator(1001)
+            stream = container.add_stream('libx264', rate=rate, options={'crf': str(quality)})
+            stream.width, stream.height = size['W'] + size['W'] % 2, size['H'] + size['H'] % 2
+            stream.pix_fmt = 'yuv420p'
+            # Players guess the colour matrix from the size of the picture unless the file says it.
+            stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU709
+            stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
+        pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode='edge')
+        picture = av.VideoFrame.from_ndarray(pixels, format='rgb24').reformat(
+            format='yuv420p', dst_colorspace=av.video.reformatter.Colorspace.ITU709
+        )
+        container.mux(stream.encode(picture))
+    if stream is not None:
+        container.mux(stream.encode())
+    return count
+
+
+def _av() -> ModuleType:
+    with contextlib.suppress(ImportError):
+        import av
+        import av.video.reformatter
+
+        return av
+    raise InputError("video: needs PyAV, which is not installed. Install it with: pip install 'neurend[video]'")
