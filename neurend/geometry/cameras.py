@@ -1,5 +1,6 @@
 """Cameras: from world points to pixels and from pixels to rays, for every model, batched and differentiable."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -194,7 +195,9 @@ def resize(camera: Camera, scale: float | Array) -> Camera:
     """
     size = jnp.maximum(jnp.round(camera.size * scale), 1)
     ratio = (size / camera.size).astype(camera.focal.dtype)
-    return camera.replace(focal=camera.focal * ratio, center=camera.center * ratio, size=size.astype(jnp.int32))
+    return dataclasses.replace(
+        camera, focal=camera.focal * ratio, center=camera.center * ratio, size=size.astype(jnp.int32)
+    )
 
 
 def crop(camera: Camera, left: Array | int, top: Array | int, width: Array | int, height: Array | int) -> Camera:
@@ -202,14 +205,15 @@ def crop(camera: Camera, left: Array | int, top: Array | int, width: Array | int
     corner = jnp.stack(jnp.broadcast_arrays(jnp.asarray(left), jnp.asarray(top)), axis=-1)
     size = jnp.stack(jnp.broadcast_arrays(jnp.asarray(width), jnp.asarray(height)), axis=-1)
     center, corner = align((camera.center, 1), (corner.astype(camera.center.dtype), 1))
-    return camera.replace(
+    return dataclasses.replace(
+        camera,
         center=jnp.broadcast_to(center - corner, camera.center.shape),
         size=jnp.broadcast_to(size, camera.size.shape).astype(jnp.int32),
     )
 
 
 def intrinsics(camera: Camera) -> Array:
-    """Matrices [... 3 3] that take camera points to homogeneous pixels, without distortion (perspective models only)."""
+    """Matrices [... 3 3] from camera points to homogeneous pixels, without distortion (perspective models only)."""
     fx, fy = camera.focal[..., 0], camera.focal[..., 1]
     cx, cy = camera.center[..., 0], camera.center[..., 1]
     zero, one = jnp.zeros_like(fx), jnp.ones_like(fx)

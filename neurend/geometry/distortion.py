@@ -3,8 +3,8 @@
 The inverses run Newton's method for a fixed number of steps and carry the implicit derivative of the exact inverse, so
 forward and reverse mode agree with the inverse function theorem however many steps were taken.
 
-Sources: OpenCV calib3d (the tangential part and three radial terms; the fourth as in COLMAP and nerfstudio); Kannala and
-Brandt, "A generic camera model and calibration method" (2006).
+Sources: OpenCV calib3d (the tangential part and three radial terms; the fourth as in nerfstudio); Kannala and Brandt,
+"A generic camera model and calibration method" (2006).
 """
 
 import jax
@@ -48,7 +48,7 @@ def distort(xy: Array, coefficients: Array) -> Array:
 def undistort(xy: Array, coefficients: Array) -> Array:
     """Distorted to ideal coordinates: the inverse of `distort`.
 
-    Beyond the radius where the distortion stops growing there is no inverse; the result there is finite and meaningless.
+    Beyond the radius where the distortion stops growing there is no inverse; the result is then finite, not meaningful.
 
     Args:
         xy: [... 2] distorted coordinates.

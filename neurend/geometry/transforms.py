@@ -22,7 +22,8 @@ def rotate(transform: Array, vectors: Array) -> Array:
     """Applies the upper left 3x3 of `transform` [... 4 4] (or [... 3 3]) to vectors [... 3]."""
     transform, vectors = align((transform, 2), (vectors, 1))
     # Sums of products instead of a matrix product: geometry needs full precision, which accelerators' default lacks.
-    return sum(transform[..., :3, i] * vectors[..., i : i + 1] for i in range(3))
+    x, y, z = vectors[..., :1], vectors[..., 1:2], vectors[..., 2:3]
+    return transform[..., :3, 0] * x + transform[..., :3, 1] * y + transform[..., :3, 2] * z
 
 
 def apply(transform: Array, points: Array) -> Array:
@@ -65,10 +66,12 @@ def look_at(eye: Array, target: Array, up: Array) -> Array:
         up: [... 3] any vector with a part across the viewing direction.
 
     Returns:
-        world_from_camera [... 4 4]. Where `up` is parallel to the viewing direction, or `eye` is the target, the pose is
-        undefined and its rotation singular.
+        world_from_camera [... 4 4]. Where `up` is parallel to the viewing direction, or `eye` is the target, the pose
+        is undefined and its rotation singular.
     """
-    eye, target, up = jnp.broadcast_arrays(*align((jnp.asarray(eye), 1), (jnp.asarray(target), 1), (jnp.asarray(up), 1)))
+    eye, target, up = jnp.broadcast_arrays(
+        *align((jnp.asarray(eye), 1), (jnp.asarray(target), 1), (jnp.asarray(up), 1))
+    )
     forward = normalize(target - eye)
     right = normalize(jnp.cross(forward, up))
     down = jnp.cross(forward, right)
