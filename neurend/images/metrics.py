@@ -67,22 +67,22 @@ def ssim(a: Array, b: Array, *, convention: Convention = 'gaussian') -> Array:
         unbias = 49 / 48
     if min(sizes['H'], sizes['W']) < len(taps):
         raise InputError(
-            f'a: got an image of {sizes["W"]} x {sizes["H"]}, expected at least {len(taps)} x {len(taps)} pixels for the '
+            f'a: got {sizes["W"]} x {sizes["H"]}, expected at least {len(taps)} x {len(taps)} pixels for the '
             f'{convention} SSIM'
         )
     a, b = jnp.asarray(a), jnp.asarray(b)
     taps = tuple(float(tap) for tap in taps / taps.sum())
-    mean_a, mean_b = _window(a, taps), _window(b, taps)
-    var_a = unbias * (_window(a * a, taps) - mean_a * mean_a)
-    var_b = unbias * (_window(b * b, taps) - mean_b * mean_b)
-    cov = unbias * (_window(a * b, taps) - mean_a * mean_b)
+    mean_a, mean_b, mean_aa, mean_bb, mean_ab = _window(jnp.stack([a, b, a * a, b * b, a * b]), taps)
+    var_a = unbias * (mean_aa - mean_a * mean_a)
+    var_b = unbias * (mean_bb - mean_b * mean_b)
+    cov = unbias * (mean_ab - mean_a * mean_b)
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
     return jnp.mean(similarity, axis=(-3, -2, -1))
 
 
 def _window(image: Array, taps: tuple[float, ...]) -> Array:
-    """Separable filter over the windows inside the image, as shifted sums: XLA's depthwise convolution is slow on CPUs."""
+    """Filters over the windows inside the image by shifted sums, since XLA's depthwise convolution is slow on CPUs."""
     height, width = image.shape[-3] - len(taps) + 1, image.shape[-2] - len(taps) + 1
     rows = functools.reduce(jnp.add, [tap * image[..., i : i + height, :, :] for i, tap in enumerate(taps)])
     return functools.reduce(jnp.add, [tap * rows[..., i : i + width, :] for i, tap in enumerate(taps)])

@@ -26,7 +26,7 @@ def area_downscale(image: Any, factor: int, *, straight_alpha: bool | None = Non
     height, width, _ = checks.shape('image', image, 'H W C').values()
     if factor < 1 or height % factor or width % factor:
         raise InputError(
-            f'image: got {width} x {height} pixels to shrink by {factor}, expected multiples of a factor of at least 1. '
+            f'image: got {width} x {height} pixels to shrink by {factor}, expected multiples of a factor >= 1. '
             'Crop the image first, or resize it to a size of your choice'
         )
     return resize(image, width // factor, height // factor, straight_alpha=straight_alpha)

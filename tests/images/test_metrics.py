@@ -56,7 +56,7 @@ def test_ssim_in_batches_under_jit_and_its_gradient(convention):
     np.testing.assert_allclose(ssim(*batch, convention=convention), one, rtol=1e-5)
     with jax.enable_x64(True):
         a, b = (jnp.asarray(x[:12, :12, :1], jnp.float64) for x in pair())
-        check_grads(jax.jit(lambda x: metrics.ssim(x, b, convention=convention)), (a,), order=1, modes=('rev', 'fwd'))
+        check_grads(jax.jit(lambda x: metrics.ssim(x, b, convention=convention)), (a,), order=1, modes=('rev',))
 
 
 def test_sizes_are_checked():
