@@ -5,17 +5,19 @@ reverse mode multiplies zero by infinity.
 """
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from neurend.typing import Array
 
 
-def safe_sqrt(x: Array) -> Array:
+def safe_sqrt(x: ArrayLike) -> Array:
     """Square root of `x` (any shape), 0 with zero gradient where `x <= 0`."""
+    x = jnp.asarray(x)
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def safe_norm(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
+def safe_norm(x: ArrayLike, axis: int = -1, keepdims: bool = False) -> Array:
     """Euclidean norm along `axis`, with zero gradient at the zero vector (where the norm has none).
 
     In float32 vectors shorter than about 1e-19 count as zero, since their squares underflow.
@@ -23,18 +25,19 @@ def safe_norm(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     return safe_sqrt(jnp.sum(jnp.square(x), axis=axis, keepdims=keepdims))
 
 
-def normalize(x: Array, axis: int = -1) -> Array:
+def normalize(x: ArrayLike, axis: int = -1) -> Array:
     """Unit vectors along `axis`; the zero vector stays zero, with zero gradient."""
     return safe_divide(x, safe_norm(x, axis=axis, keepdims=True))
 
 
-def safe_divide(numerator: Array, denominator: Array) -> Array:
+def safe_divide(numerator: ArrayLike, denominator: ArrayLike) -> Array:
     """`numerator / denominator` of shapes that broadcast; 0 with zero gradients where the denominator is 0."""
+    denominator = jnp.asarray(denominator)
     nonzero = denominator != 0
     return jnp.where(nonzero, numerator / jnp.where(nonzero, denominator, 1), 0)
 
 
-def log_lerp(start: Array, stop: Array, t: Array) -> Array:
+def log_lerp(start: ArrayLike, stop: ArrayLike, t: ArrayLike) -> Array:
     """Interpolates geometrically: `start` at t = 0, `stop` at t = 1, both positive; t is clipped to [0, 1]."""
     t = jnp.clip(t, 0, 1)
     return jnp.exp((1 - t) * jnp.log(start) + t * jnp.log(stop))
