@@ -10,6 +10,7 @@ every process adds `--coordinator=host0:1234 --processes=4 --process=$RANK`, or 
 cluster (TPU pods, Slurm, Kubernetes). Nothing is defined or parsed when an experiment is imported.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -24,8 +25,10 @@ from absl import flags
 
 import neurend
 from neurend import checks, config
+from neurend.train import lock
 
 C = TypeVar('C')
+RECORD = 'config.flags'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ def run(
     config_class: type[C],
     argv: Sequence[str] | None = None,
     *,
-    record: str | None = 'config.flags',
+    record: str | None = RECORD,
 ) -> None:
     """Parses the command line into a configuration, announces the machine and calls `main(config)`.
 
@@ -59,7 +62,8 @@ def run(
         config_class: frozen dataclass, see `neurend.config`.
         argv: arguments without the program's name; `sys.argv[1:]` if None.
         record: name of the flag file with the resolved configuration, written to `config.workdir` where the
-            configuration has one. A program that reads another's workdir gives its own name or None.
+            configuration has one. The default name belongs to the run that trains there; a program that reads another's
+            workdir gives a name of its own, or None.
 
     Raises:
         SystemExit: with code 0 after `--help`; with code 2 and one message on stderr after an `InputError`, from the
@@ -146,15 +150,16 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
     """Writes the flag file that reproduces a configuration to `workdir/name`, made if needed, and returns its path.
 
     Raises:
-        checks.InputError: the folder cannot be made or written.
+        checks.InputError: the folder cannot be made or written, or the record is that of a run still training there.
     """
     path = workdir / name
     partial = workdir / f'{name}.partial'
     header = f'# Resolved flags of {program_name()}; reproduce with --flagfile={path}\n'
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        partial.write_text(header + config.to_flags(settings), encoding='utf-8')
-        partial.replace(path)  # never half a file
+        with lock.hold(workdir) if name == RECORD else contextlib.nullcontext():
+            partial.write_text(header + config.to_flags(settings), encoding='utf-8')
+            partial.replace(path)  # never half a file
     except OSError as error:
         raise checks.InputError(
             f'--workdir={workdir}: cannot be written ({error.strerror}); choose a folder you may write, with space left'

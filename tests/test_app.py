@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from neurend import app, checks, config
+from neurend.train import lock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,6 +106,16 @@ def test_a_program_may_keep_its_own_record_or_none(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['evaluate.flags']
     assert seen == [Config(workdir=str(tmp_path)), Config(steps=4, workdir=str(tmp_path))]
     assert config.parse(Config, f'--flagfile={tmp_path / "evaluate.flags"}') == seen[1]
+
+
+def test_a_second_run_in_a_workdir_leaves_the_record_of_the_first(tmp_path, capsys):
+    app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
+    record = (tmp_path / 'config.flags').read_text()
+    with lock.hold(tmp_path), pytest.raises(SystemExit) as exit_:
+        app.run(lambda _: None, Config, [f'--workdir={tmp_path}', '--steps=9'])
+    assert exit_.value.code == 2
+    assert f'process {os.getpid()} on ' in capsys.readouterr().err
+    assert (tmp_path / 'config.flags').read_text() == record
 
 
 @pytest.mark.parametrize(
