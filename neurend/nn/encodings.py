@@ -42,8 +42,7 @@ def fourier(
     (63,)
     """
     checks.one_of('order', order, ('by_frequency', 'by_function'))
-    scales = jnp.asarray(2.0 ** np.arange(min_degree, min_degree + degrees), x.dtype)
-    angles = x[..., None, :] * scales[:, None]  # ... degrees c
+    angles = x[..., None, :] * _octaves(x, degrees, min_degree)
     axis = -2 if order == 'by_frequency' else -3
     waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=axis)
     waves = waves.reshape(*x.shape[:-1], 2 * degrees * x.shape[-1])
@@ -65,7 +64,7 @@ def integrated(mean: Array, variance: Array, *, degrees: int, min_degree: int = 
         `... 2 degrees c`: all sines, lowest frequency first, then all cosines; no identity.
     """
     checks.shape('variance', variance, '... c', sizes=checks.shape('mean', mean, '... c'))
-    scales = jnp.asarray(2.0 ** np.arange(min_degree, min_degree + degrees), mean.dtype)[:, None]
+    scales = _octaves(mean, degrees, min_degree)
     shape = (*mean.shape[:-1], degrees * mean.shape[-1])
     angles = (mean[..., None, :] * scales).reshape(shape)
     damping = jnp.exp(-0.5 * variance[..., None, :] * jnp.square(scales)).reshape(shape)
@@ -130,3 +129,9 @@ def spherical_harmonics(directions: Array, *, degree: int) -> Array:
             0.25 * c * (xx * (xx - 3 * yy) - yy * (3 * xx - yy)),
         ]
     return jnp.stack(basis, axis=-1)
+
+
+def _octaves(x: Array, degrees: int, min_degree: int) -> Array:
+    """Powers of two, shaped to scale `x[..., None, :]` to `... degrees c`."""
+    powers = 2.0 ** np.arange(min_degree, min_degree + degrees)
+    return jnp.asarray(powers, x.dtype).reshape((1,) * (x.ndim - 1) + (degrees, 1))

@@ -6,14 +6,15 @@ first lies at -1 and the last at 1. Points outside take the value on the boundar
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from neurend import checks
 from neurend.geometry import grids
 from neurend.typing import Array
 
 # Plane i holds two coordinates; for VM the line beside it holds the third.
-_PLANES = ((0, 1), (0, 2), (1, 2))
-_LINES = (2, 1, 0)
+_PLANES = (np.array([0, 1]), np.array([0, 2]), np.array([1, 2]))
+_LINES = (np.array([2]), np.array([1]), np.array([0]))
 
 
 def _nodes(points: Array, resolution: int) -> Array:
@@ -39,7 +40,7 @@ class DenseGrid(nn.Module):
         checks.shape('points', points, '... 3')
         shape = (self.resolution,) * 3 + (self.features,)
         values = self.param('values', nn.initializers.normal(self.scale), shape)
-        return grids.trilinear(values, _nodes(points, self.resolution))
+        return grids.interpolate(values, _nodes(points, self.resolution), align='corners')
 
 
 class TriPlane(nn.Module):
@@ -61,10 +62,8 @@ class TriPlane(nn.Module):
         shape = (3, self.resolution, self.resolution, self.features)
         planes = self.param('planes', nn.initializers.normal(self.scale), shape)
         nodes = _nodes(points, self.resolution)
-        return sum(
-            (grids.bilinear(plane, nodes[..., axes]) for plane, axes in zip(planes, map(jnp.array, _PLANES))),
-            jnp.zeros((*points.shape[:-1], self.features), planes.dtype),
-        )
+        features = [grids.interpolate(planes[i], nodes[..., _PLANES[i]], align='corners') for i in range(3)]
+        return features[0] + features[1] + features[2]
 
 
 class VectorMatrix(nn.Module):
@@ -90,13 +89,8 @@ class VectorMatrix(nn.Module):
         lines = self.param('lines', init, (3, self.resolution, self.components))
         nodes = _nodes(points, self.resolution)
         products = [
-            grids.bilinear(planes[i], nodes[..., jnp.array(_PLANES[i])]) * _linear(lines[i], nodes[..., _LINES[i]])
+            grids.interpolate(planes[i], nodes[..., _PLANES[i]], align='corners')
+            * grids.interpolate(lines[i], nodes[..., _LINES[i]], align='corners')
             for i in range(3)
         ]
         return jnp.concatenate(products, axis=-1)
-
-
-def _linear(line: Array, nodes: Array) -> Array:
-    left = jnp.clip(jnp.floor(nodes), 0, line.shape[0] - 2).astype(jnp.int32)
-    fraction = (nodes - left)[..., None]
-    return (1 - fraction) * line[left] + fraction * line[left + 1]
