@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from neurend.geometry import rotations
 from neurend.geometry.leading import align
 from neurend.numerics import normalize
 from neurend.typing import Array
@@ -90,3 +91,23 @@ def opencv_from_llff(world_from_camera: Array) -> Array:
     """Poses [... 4 4] with camera axes (down, right, backward), as in `poses_bounds.npy`, as OpenCV poses."""
     down, right, backward, center = jnp.split(world_from_camera, 4, axis=-1)
     return jnp.concatenate([right, down, -backward, center], axis=-1)
+
+
+def se3_exp(twist: Array) -> Array:
+    """Rigid transforms [... 4 4] of twists [... 6]: (translation, rotation vector), the exponential map of SE(3)."""
+    translation, vector = twist[..., :3], twist[..., 3:]
+    squared = jnp.sum(vector * vector, axis=-1, keepdims=True)
+    first = jnp.cross(vector, translation)
+    second = jnp.cross(vector, first)
+    moved = translation + rotations.versine_over_x2(squared) * first + rotations.x_minus_sin_over_x3(squared) * second
+    return from_rt(rotations.exp(vector), moved)
+
+
+def se3_log(transform: Array) -> Array:
+    """Twists [... 6]: (translation, rotation vector) of rigid transforms [... 4 4]: the inverse of `se3_exp`."""
+    vector, moved = rotations.log(transform[..., :3, :3]), transform[..., :3, 3]
+    squared = jnp.sum(vector * vector, axis=-1, keepdims=True)
+    first = jnp.cross(vector, moved)
+    second = jnp.cross(vector, first)
+    remainder = rotations.cotangent_remainder(squared)
+    return jnp.concatenate([moved - first / 2 + remainder * second, vector], axis=-1)
