@@ -9,7 +9,6 @@ import numpy as np
 
 from neurend import checks
 from neurend.data import posed
-from neurend.geometry import cameras as cameras_lib
 from neurend.images import io, resample
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
@@ -75,8 +74,8 @@ def load(
     if factor < 1 or factor != int(factor):
         raise checks.InputError(f'factor: got {factor}, expected a positive integer')
     similarity = np.eye(4) if scene_from_source is None else np.asarray(scene_from_source, np.float64)
-    poses = np.stack([rigid(frame.world_from_camera, f'pose of {frame.name}') for frame in frames])
-    poses = transform_poses(similarity, poses)
+    moved = [rigid(frame.world_from_camera, f'pose of {frame.name}') for frame in frames]
+    moved = transform_poses(similarity, np.stack(moved))
     images, masks, focal, center, size = [], [], [], [], []
     for frame in frames:
         image = _read_sized(frame.image, frame, factor)
@@ -99,8 +98,8 @@ def load(
         checks.finite(f'intrinsics of {frame.name}', row)
         if min(row[:2]) <= 0:
             raise checks.InputError(f'intrinsics of {frame.name}: focal length {tuple(row[:2])}, expected positive')
-    cameras = cameras_lib.Camera(
-        world_from_camera=poses.astype(np.float32),
+    cameras = posed.host_cameras(
+        world_from_camera=moved.astype(np.float32),
         focal=intrinsics[:, :2].astype(np.float32),
         center=intrinsics[:, 2:4].astype(np.float32),
         distortion=intrinsics[:, 4:].astype(np.float32),
@@ -142,6 +141,11 @@ def rigid(matrix: Any, name: str) -> np.ndarray:
     if np.abs(scales - 1).max() > 1e-2:
         raise checks.InputError(f'{name}: its rotation has scales {np.round(scales, 4)}, expected 1; divide them out')
     return np.block([[u @ vt, given[:3, 3:]], [np.zeros((1, 3)), np.ones((1, 1))]])
+
+
+def poses(listed: Sequence[Frame]) -> np.ndarray:
+    """The poses `[n 4 4]` of listed frames."""
+    return np.stack([frame.world_from_camera for frame in listed])
 
 
 def transform_poses(similarity: np.ndarray, poses: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -83,6 +84,13 @@ class PosedImages:
             cameras=jax.tree.map(lambda leaf: leaf[picked], self.cameras),
             masks=None if self.masks is None else tuple(self.masks[i] for i in picked),
         )
+
+
+def host_cameras(
+    *, world_from_camera: Any, focal: Any, center: Any, distortion: Any, size: Any, model: str
+) -> cameras_lib.Camera:
+    """Cameras whose leaves are NumPy arrays, untouched by a device; shapes as in `geometry.cameras.Camera`."""
+    return cameras_lib.Camera(world_from_camera, focal, center, distortion, size, model)
 
 
 def composite(image: np.ndarray, background: float | Sequence[float] | np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neurend import checks
-from neurend.data import procedural
+from neurend.data import posed, procedural
 from neurend.geometry import cameras as cameras_lib
 from neurend.images import io
 
@@ -42,7 +42,7 @@ def cameras(count: int, *, size: int = 100, split: str = 'train') -> cameras_lib
     pose = np.broadcast_to(np.eye(4), (count, 4, 4)).copy()
     pose[:, :3, :3] = np.stack([right, -np.cross(back, right), -back], axis=-1)
     pose[:, :3, 3] = RADIUS * back
-    return cameras_lib.Camera(
+    return posed.host_cameras(
         world_from_camera=pose,
         focal=np.full((count, 2), 0.5 * size / math.tan(0.5 * FIELD_OF_VIEW)),
         center=np.full((count, 2), size / 2),
