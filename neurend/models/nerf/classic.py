@@ -1,7 +1,6 @@
 """NeRF as published (Mildenhall et al., "NeRF: Representing Scenes as Neural Radiance Fields", 2020)."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -158,11 +157,6 @@ def classic(
         render=render,
         evaluate=evaluator(render, background=color(background), memory_mb=memory_mb),
     )
-
-
-def learning_rate(*, start: float = 5e-4, decay: float = 0.1, decay_steps: int = 500_000) -> Callable[[Array], Array]:
-    """NeRF's schedule, `start * decay^(step / decay_steps)`, without end; 250k steps for LLFF, 200k for DeepVoxels."""
-    return lambda step: start * decay ** (step / decay_steps)
 
 
 def _code_sizes(config: ClassicConfig) -> tuple[int, int]:

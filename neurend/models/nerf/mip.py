@@ -1,7 +1,6 @@
 """mip-NeRF as published (Barron et al., "Mip-NeRF: A Multiscale Representation for Anti-Aliasing", 2021)."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,6 @@ from neurend.models.nerf.batch import Batch
 from neurend.models.nerf.evaluation import evaluator
 from neurend.models.state import State
 from neurend.nn import encodings
-from neurend.numerics import log_lerp
 from neurend.render import volume
 from neurend.render.rendering import Rendering
 from neurend.typing import Array, Key, Metrics, PyTree
@@ -154,16 +152,3 @@ def mip(
         render=render,
         evaluate=evaluator(render, background=color(background), memory_mb=memory_mb),
     )
-
-
-def learning_rate(
-    *, start: float = 5e-4, stop: float = 5e-6, steps: int = 1_000_000, delay_steps: int = 2500, delay_factor: float = 0.01
-) -> Callable[[Array], Array]:
-    """mip-NeRF's schedule: geometric from `start` to `stop`, times a factor that rises from `delay_factor` to 1."""
-
-    def schedule(step: Array) -> Array:
-        rise = jnp.sin(0.5 * jnp.pi * jnp.clip(step / max(delay_steps, 1), 0, 1))
-        delay = delay_factor + (1 - delay_factor) * rise if delay_steps > 0 else 1.0
-        return delay * log_lerp(start, stop, step / steps)
-
-    return schedule

@@ -9,10 +9,8 @@ from neurend import trees
 from neurend.geometry import cameras
 from neurend.models.nerf import appearance
 from neurend.models.nerf.classic import ClassicConfig, classic
-from neurend.models.nerf.classic import learning_rate as classic_rate
 from neurend.models.nerf.evaluation import Example
 from neurend.models.nerf.mip import MipConfig, mip
-from neurend.models.nerf.mip import learning_rate as mip_rate
 from tests.models.nerf import analytic
 
 SMALL_CLASSIC = ClassicConfig(
@@ -129,11 +127,3 @@ def test_normalised_device_coordinates_reach_infinity():
         assert jnp.isfinite(rendering.rgb).all()
         np.testing.assert_allclose(rendering.edges[:, 0], 0, atol=1e-5)
         np.testing.assert_allclose(rendering.edges[:, -1], 1, atol=1e-5)
-
-
-def test_learning_rates():
-    np.testing.assert_allclose([classic_rate()(step) for step in (0, 500_000, 1_000_000)], [5e-4, 5e-5, 5e-6], rtol=1e-6)
-    rate = mip_rate()
-    np.testing.assert_allclose(rate(0), 5e-6, rtol=1e-6)
-    np.testing.assert_allclose(rate(2500), 5e-4 * 0.01 ** (2500 / 1e6), rtol=1e-5)
-    np.testing.assert_allclose(rate(1_000_000), 5e-6, rtol=1e-5)
