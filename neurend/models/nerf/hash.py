@@ -34,6 +34,8 @@ class HashConfig:
 
     Attributes:
         proposals: intervals in each proposal round.
+        proposal_stride: every which ray trains the proposals, which need less than the field and whose scattered
+            gradients cost the most.
         proposal_resolutions: cells a side of the finest grid of each round.
         samples: samples of the field on a ray.
         levels: levels of the hash grid.
@@ -41,7 +43,8 @@ class HashConfig:
         coarsest: cells a side of its coarsest level.
         finest: cells a side of its finest level.
         log2_rows: most rows a level.
-        width: units of the networks' hidden layers.
+        width: units of the density network's hidden layer.
+        color_width: units of the colour network's two hidden layers.
         view_degree: of the spherical harmonics of view directions.
         shading: see `Shading`.
         spacing: of the first round's intervals between near and far, see `Spacing`.
@@ -56,13 +59,15 @@ class HashConfig:
 
     proposals: tuple[int, ...] = (32, 24)
     proposal_resolutions: tuple[int, ...] = (48, 96)
+    proposal_stride: int = 4
     samples: int = 12
     levels: int = 4
     features: int = 4
     coarsest: int = 16
     finest: int = 256
     log2_rows: int = 17
-    width: int = 64
+    width: int = 32
+    color_width: int = 64
     view_degree: int = 3
     shading: Shading = 'sample'
     spacing: Spacing = 'disparity'
@@ -113,6 +118,7 @@ def hash_grid(
             log2_rows=config.log2_rows,
         ),
         width=config.width,
+        color_width=config.color_width,
         view_degree=config.view_degree,
         appearance=config.appearance,
     )
@@ -129,36 +135,31 @@ def hash_grid(
             params['appearance'] = appearance.init(keys[1], num_images, config.appearance)
         return params
 
-    def propose(key: Key | None, params: PyTree, rays: Rays, progress: Array | float) -> tuple[Array, list]:
-        """Edges of the field's intervals in s, and the histograms of all rounds."""
-        leading = rays.shape
-        rounds = []
-        start = key if key is None else jax.random.fold_in(key, 0)
-        edges = sampling.stratified(
-            start, jnp.zeros(leading), jnp.ones(leading), config.proposals[0] + 1, single_jitter=True
-        )
-        for i, (grid, table) in enumerate(zip(grids, params['proposals'], strict=True)):
-            t = t_from_s(edges, near, far, config.spacing)
-            density = grid(table, bounds, ray_geometry.at(rays, sampling.midpoints(t)))
-            lengths = compositing.interval_lengths(t, rays.directions)
-            weights = compositing.weights(density, lengths, opaque=config.opaque)
-            rounds.append((weights, edges))
-            count = config.proposals[i + 1] if i + 1 < len(grids) else config.samples
-            padded = sampling.anneal(edges, weights + 1e-3, progress)
-            edges = sampling.resample_intervals(
-                key if key is None else jax.random.fold_in(key, i + 1), edges, padded, count
-            )
-        return edges, rounds
+    def histogram(index: int, table: Array, edges: Array, rays: Rays) -> Array:
+        """Weights of the intervals between `edges` (in s) by a round's grid."""
+        t = t_from_s(edges, near, far, config.spacing)
+        density = grids[index](table, bounds, ray_geometry.at(rays, sampling.midpoints(t)))
+        return compositing.weights(density, compositing.interval_lengths(t, rays.directions), opaque=config.opaque)
 
-    def trace(
-        key: Key | None, params: PyTree, rays: Rays, behind: Array | None, progress: Array | float
-    ) -> tuple[Rendering, Array, list]:
-        edges, rounds = propose(key, params, rays, progress)
+    def propose(key: Key | None, tables: PyTree, rays: Rays, progress: Array | float) -> list[Array]:
+        """Edges in s of the intervals of every round and, last, of the field."""
+        start = None if key is None else jax.random.fold_in(key, 0)
+        ends = jnp.zeros(rays.shape), jnp.ones(rays.shape)
+        rounds = [sampling.stratified(start, *ends, config.proposals[0] + 1, single_jitter=True)]
+        for i, count in enumerate((*config.proposals[1:], config.samples)):
+            weights = histogram(i, tables[i], rounds[-1], rays)
+            # A little weight everywhere, so that what a proposal missed is found again.
+            weights = sampling.anneal(rounds[-1], weights + 1e-3, progress)
+            jitter = None if key is None else jax.random.fold_in(key, i + 1)
+            rounds.append(sampling.resample_intervals(jitter, rounds[-1], weights, count))
+        return rounds
+
+    def shade(params: PyTree, rays: Rays, edges: Array, behind: Array | None) -> Rendering:
+        """Samples the field once in each interval between `edges` (in s)."""
         t = t_from_s(edges, near, far, config.spacing)
         middle = sampling.midpoints(t)
         density, features = field.geometry_at(params['field'], bounds, ray_geometry.at(rays, middle))
-        lengths = compositing.interval_lengths(t, rays.directions)
-        weights = compositing.weights(density, lengths, opaque=config.opaque)
+        weights = compositing.weights(density, compositing.interval_lengths(t, rays.directions), opaque=config.opaque)
         alpha = weights.sum(-1)
         code = appearance.lookup(params['appearance'], rays.index) if config.appearance else None
         if config.shading == 'ray':
@@ -170,7 +171,7 @@ def hash_grid(
             rgb = compositing.accumulate(weights, colors)
         if behind is not None:
             rgb = compositing.on_background(rgb, alpha, behind)
-        rendering = Rendering(
+        return Rendering(
             rgb=rgb,
             alpha=alpha,
             depth=compositing.expected_depth(weights, middle),
@@ -178,27 +179,37 @@ def hash_grid(
             weights=weights,
             edges=t,
         )
-        return rendering, edges, rounds
+
+    def interlevel(tables: PyTree, rays: Rays, rounds: list[Array], weights: Array) -> Array:
+        """How far the proposals are from enveloping the field's weights, on some of the rays."""
+        few = slice(None, None, config.proposal_stride)
+        some = jax.tree.map(lambda leaf: leaf[few], rays)
+        losses = [
+            regularizers.interlevel(weights[few], rounds[-1][few], histogram(i, table, edges[few], some), edges[few])
+            for i, (table, edges) in enumerate(zip(tables, rounds))
+        ]
+        return sum(losses, jnp.zeros(()))
 
     def loss_fn(key: Key, params: PyTree, aux: PyTree, batch: Batch, step: Array) -> tuple[Array, Metrics]:
         progress = jnp.clip(step / max(config.anneal_steps, 1), 0.0, 1.0)
         behind = backgrounds.behind(batch, background)
-        rendering, edges, rounds = trace(key, params, batch.rays, behind, progress)
+        rounds = propose(key, jax.lax.stop_gradient(params['proposals']), batch.rays, progress)
+        rendering = shade(params, batch.rays, rounds[-1], behind)
         squared = photometric.mse(rendering.rgb, batch.rgb, batch.mask)
         losses = {'photometric': squared}
         if config.opacity_weight:
             error = photometric.mse(rendering.alpha[..., None], batch.alpha[..., None], batch.mask)
             losses['opacity'] = config.opacity_weight * error
-        losses['interlevel'] = config.interlevel_weight * sum(
-            (regularizers.interlevel(rendering.weights, edges, *histogram) for histogram in rounds), jnp.zeros(())
-        )
-        losses['distortion'] = config.distortion_weight * regularizers.distortion(rendering.weights, edges)
+        teacher = jax.lax.stop_gradient(rendering.weights)
+        losses['interlevel'] = config.interlevel_weight * interlevel(params['proposals'], batch.rays, rounds, teacher)
+        losses['distortion'] = config.distortion_weight * regularizers.distortion(rendering.weights, rounds[-1])
         loss = sum(losses.values(), jnp.zeros(()))
         return loss, {'loss': loss, 'psnr': photometric.psnr(squared), **losses}
 
     def render(state: State, rays: Rays) -> Rendering:
         behind = None if background == 'none' else jnp.asarray(shown)
-        return trace(None, state.weights, rays, behind, 1.0)[0]
+        edges = propose(None, state.weights['proposals'], rays, 1.0)[-1]
+        return shade(state.weights, rays, edges, behind)
 
     return Method(
         init=lambda key: states.create(init_params(key), stepper),

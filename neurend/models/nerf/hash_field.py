@@ -75,14 +75,16 @@ class HashField:
 
     Attributes:
         grid: shape of the grid.
-        width: units of hidden layers.
+        width: units of the density network's hidden layer, 0 for a linear map.
+        color_width: units of the colour network's hidden layers.
         geometry: features handed from the density to the colour network.
         view_degree: degree of the spherical harmonics of the view direction, 0 to 4.
         appearance: length of the per-image code, 0 for none.
     """
 
     grid: HashGrid
-    width: int = 64
+    width: int = 32
+    color_width: int = 64
     geometry: int = 15
     view_degree: int = 3
     appearance: int = 0
@@ -91,8 +93,8 @@ class HashField:
     def _networks(self) -> tuple[MLP, MLP]:
         init = jax.nn.initializers.he_uniform()
         return (
-            MLP(self.width, 1, out=1 + self.geometry, kernel_init=init),
-            MLP(self.width, 2, out=3, kernel_init=init),
+            MLP(self.width, 1 if self.width else 0, out=1 + self.geometry, kernel_init=init),
+            MLP(self.color_width, 2, out=3, kernel_init=init),
         )
 
     def init(self, key: Key) -> PyTree:
