@@ -16,7 +16,7 @@ StepFn = Callable[[Key, State, Any], tuple[State, Metrics]]
 """`(key, state, batch) -> (state, metrics)`: one optimisation step, pure; it adds 1 to `state.step`."""
 
 LossFn = Callable[[Key, PyTree, PyTree, Any, Array], tuple[Array, Metrics]]
-"""`(key, params, aux, batch, step) -> (loss, metrics)`: scalar loss (a mean over the batch) and scalar metrics, pure."""
+"""`(key, params, aux, batch, step) -> (loss, metrics)`: scalar loss (mean over the batch) and scalar metrics, pure."""
 
 
 class Stepper(NamedTuple):
@@ -36,8 +36,8 @@ class Method(NamedTuple):
     """A method as a bundle of functions; `neurend.train.loop.fit` trains it.
 
     Attributes:
-      init: `key -> State`. Pure: it is traced by `jax.eval_shape` and compiled, so parameters are born sharded. A factory
-        may capture arrays computed on the host before.
+      init: `key -> State`. Pure: it is traced by `jax.eval_shape` and compiled, so parameters are born sharded. A
+        factory may capture arrays computed on the host before.
       step: `(key, state, batch) -> (state, metrics)`. Pure; compiled and looped on the device. Metrics are scalars and
         hold 'loss'. It must add 1 to `state.step`.
       render: `(state, inputs) -> Rendering`. Pure. Radiance fields take `Rays` with one leading dim.

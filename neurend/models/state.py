@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import flax
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from neurend.typing import Array, PyTree
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from neurend.models.method import Stepper
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class State:
     """State of a training run: one pytree, saved whole in a checkpoint.
 

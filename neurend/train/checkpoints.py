@@ -117,8 +117,8 @@ class Checkpoints:
             return restored
         if steps:
             raise InputError(
-                f'checkpoints {self.folder}: none of steps {steps} can be read; see the messages above, restore the folder '
-                'from a copy, or start in another --workdir'
+                f'checkpoints {self.folder}: none of steps {steps} can be read; see the messages above, restore the '
+                'folder from a copy, or start in another --workdir'
             )
         return None
 
@@ -183,8 +183,8 @@ class Checkpoints:
             last = 'there is no older one' if good is None else f'the last good one is step {good}'
             which = 'a checkpoint' if step is None else f'the checkpoint of step {step}'
             raise InputError(
-                f'{which} cannot be written to {self.folder} ({_reason(error)}); {last}. Make room or check the folder, '
-                'then start the same command again: it goes on from there'
+                f'{which} cannot be written to {self.folder} ({_reason(error)}); {last}. Make room or check the '
+                'folder, then start the same command again: it goes on from there'
             ) from error
 
 

@@ -27,8 +27,9 @@ def describe(
 ) -> NonFiniteError:
     """The error for a run whose loss was not finite.
 
-    The states before are gone (their memory was used again), so the steps since the last checkpoint are run a second time
-    one by one, and the first parameters that are not finite tell whose gradients were not: an update by NaN is NaN.
+    The states before are gone (their memory was used again), so the steps since the last checkpoint are run a second
+    time, one by one, and the first parameters that are not finite tell whose gradients were not: an update by NaN is
+    NaN.
 
     Args:
         step: the step whose loss was not finite, or after which a parameter was not, from 1.

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from neurend.checks import InputError
-from neurend.data.posed import PosedImages
 from neurend.images import lpips, metrics
 from neurend.models.method import Method
 from neurend.models.nerf.evaluation import Example
@@ -88,12 +87,6 @@ class Table:
             ) from error
 
 
-def examples(scene: PosedImages) -> list[Example]:
-    """The views of a scene as radiance fields' `Method.evaluate` takes them."""
-    masks = scene.masks or (None,) * len(scene)
-    return [Example(scene.names[i], scene.camera(i), scene.images[i], masks[i]) for i in range(len(scene))]
-
-
 def evaluate(
     method: Method,
     state: State,
@@ -109,7 +102,7 @@ def evaluate(
     Args:
         method: whose `evaluate` gives metrics and the pictures 'truth' and 'prediction', uint8 [H W 3].
         state: of the method.
-        views: see `examples`.
+        views: held-out images with their cameras.
         protocol: background, downscaling, split, crop, mask and whatever else a reader needs to compare the numbers.
         quantize: PSNR and SSIM of truth and prediction rounded to 8 bits, as if read back from files, in place of the
             method's own of float predictions.

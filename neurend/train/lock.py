@@ -15,8 +15,8 @@ from neurend.checks import InputError
 def hold(workdir: Path) -> Iterator[None]:
     """Holds `workdir/lock` while the body runs.
 
-    The lock is the kernel's (or the file server's), so it goes with the process that held it, however that ended; a file
-    left by a dead process is taken over. The file says who holds it.
+    The lock is the kernel's (or the file server's), so it goes with the process that held it, however that ended; a
+    file left by a dead process is taken over. The file says who holds it.
 
     Raises:
         InputError: another run holds it, or the folder cannot be written.

@@ -38,7 +38,7 @@ def fit(
     evaluate_every: int = 0,
     checkpoint_every: int = 1000,
     keep: int = 3,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     shard_above: int | None = None,
     num_pictures: int = 4,
     main_metric: str = 'psnr',
@@ -46,13 +46,14 @@ def fit(
 ) -> State:
     """Trains a method, or goes on where an earlier call with the same `workdir` stopped.
 
-    The run is a function of (seed, step): randomness of a step comes from `fold_in(key, step)`, and host batches from an
-    iterator whose state is in every checkpoint. A resumed run therefore ends with the very bits of one that was not
+    The run is a function of (seed, step): randomness of a step comes from `fold_in(key, step)`, and host batches from
+    an iterator whose state is in every checkpoint. A resumed run therefore ends with the very bits of one that was not
     interrupted on the same devices. SIGTERM saves a checkpoint and exits with code 0.
 
-    In `workdir`: `checkpoints/`; `metrics.jsonl` (see `neurend.train.metrics.Writer`; a line of kind 'train' has the means
-    over the steps since the line before, 'steps_per_second', and 'train_seconds', the time in steps since the start of the
-    run without compiling, evaluating and saving); `tensorboard/`; `pictures/step_00001000/0_name.png`; and `lock`.
+    In `workdir`: `checkpoints/`; `metrics.jsonl` (see `neurend.train.metrics.Writer`; a line of kind 'train' has the
+    means over the steps since the line before, 'steps_per_second', and 'train_seconds', the time in steps since the
+    start of the run without compiling, evaluating and saving); `tensorboard/`; `pictures/step_00001000/0_name.png`;
+    and `lock`.
 
     Args:
         method: what to train.
@@ -67,7 +68,7 @@ def fit(
         checkpoint_every: 0 saves at the end.
         keep: number of checkpoints that stay.
         devices: to train on; all if None.
-        shard_above: leaves of more bytes are sharded over the devices, see `mesh.state_shardings`; None for no sharding.
+        shard_above: leaves of more bytes are sharded over the devices, see `mesh.state_shardings`; None for none.
         num_pictures: number of examples whose pictures are written.
         main_metric: shown beside the loss.
         tensorboard: also write for TensorBoard, where tensorboardX is installed.
@@ -76,8 +77,8 @@ def fit(
         The state after the last step, placed on the devices.
 
     Raises:
-        InputError: another run holds the workdir, it cannot be written, its run had another seed or method, an option is
-            out of range, or a checkpoint could not be written.
+        InputError: another run holds the workdir, it cannot be written, its run had another seed or method, an option
+            is out of range, or a checkpoint could not be written.
         diagnosis.NonFiniteError: the loss, or a parameter to be saved, was not finite.
         SystemExit: code 0, after SIGTERM.
 
@@ -165,9 +166,7 @@ def fit(
                 saved = step
             if stop:
                 checkpoints.wait()
-                _say(
-                    f'stopped by SIGTERM; step {step} of {steps} is saved in {checkpoints.folder}; start again to go on'
-                )
+                _say(f'stopped by SIGTERM; step {step} of {steps} is saved in {folder}; start again to go on')
                 raise SystemExit(0)
             if evaluation and schedule.evaluates(step):
                 _evaluate(method, meshes.local(session.state, mesh), evaluation, folder, step, writer, num_pictures)

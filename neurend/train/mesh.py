@@ -1,11 +1,12 @@
 """Where arrays live: one mesh over all devices, parameters replicated or sharded by size, batches sharded.
 
 Every function takes and gives whole arrays, the same on each process; the mesh decides which process holds what. The
-numbers do not depend on the mesh beyond rounding: a batch is a function of the step, and random numbers do not depend on
-how an array is sharded.
+numbers do not depend on the mesh beyond rounding: a batch is a function of the step, and random numbers do not depend
+on how an array is sharded.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from neurend.typing import PyTree
 DATA_AXIS = 'data'
 
 
-def make(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with the one axis 'data' over the given devices (all devices of all processes if None)."""
     devices = jax.devices() if devices is None else devices
     # JAX's default is explicit axes, under which gather, scatter and sort of sharded arrays raise.
@@ -64,7 +65,7 @@ def batch_shardings(tree: PyTree, mesh: Mesh, *, axis: int = 0) -> PyTree:
 
 
 def place(tree: PyTree, shardings: PyTree) -> PyTree:
-    """Puts whole arrays (NumPy or on one device, the same on every process) where the shardings say, always as copies."""
+    """Puts whole arrays (NumPy or on one device, the same on every process) where the shardings say, as copies."""
 
     def one(leaf, sharding):
         # NumPy's float64 becomes float32 unless JAX was told otherwise.

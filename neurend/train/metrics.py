@@ -18,8 +18,8 @@ from neurend.checks import InputError
 class Writer:
     """Writes numbers by step to `workdir/metrics.jsonl`, and to TensorBoard where tensorboardX is installed.
 
-    Each line is one JSON object: 'step', 'kind' ('train' or 'evaluation'), 'time' (seconds since 1970), and the numbers; a
-    number that is not finite is written as null.
+    Each line is one JSON object: 'step', 'kind' ('train' or 'evaluation'), 'time' (seconds since 1970), and the
+    numbers; a number that is not finite is written as null.
     """
 
     def __init__(self, workdir: Path, *, start: int, tensorboard: bool = True):

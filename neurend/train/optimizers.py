@@ -66,10 +66,10 @@ def make(config: OptimizerConfig, *, steps: int) -> optax.GradientTransformation
         rate = delayed(rate, steps=config.delay_steps, multiplier=config.delay_multiplier)
     if config.name == 'sgd':
         return optax.sgd(rate, momentum=config.b1 or None)
-    moments = {'b1': config.b1, 'b2': config.b2, 'eps': config.eps}
     if config.name == 'adamw':
-        return optax.adamw(rate, **moments, weight_decay=config.weight_decay)
-    return optax.radam(rate, **moments) if config.name == 'radam' else optax.adam(rate, **moments)
+        return optax.adamw(rate, config.b1, config.b2, config.eps, weight_decay=config.weight_decay)
+    adam = optax.radam if config.name == 'radam' else optax.adam
+    return adam(rate, config.b1, config.b2, config.eps)
 
 
 def exponential(initial: float, *, factor: float = 0.1, steps: int) -> optax.Schedule:
@@ -78,7 +78,7 @@ def exponential(initial: float, *, factor: float = 0.1, steps: int) -> optax.Sch
 
 
 def log_linear(initial: float, final: float, *, steps: int) -> optax.Schedule:
-    """From `initial` to `final` in `steps` steps, linear in the logarithm, then constant (JaxNeRF; Deng et al., 2020)."""
+    """From `initial` to `final` in `steps` steps, log-linearly, then constant (JaxNeRF; Deng et al., 2020)."""
 
     def schedule(step):
         fraction = jnp.clip(step / steps, 0, 1)
@@ -120,4 +120,4 @@ def by_name(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.Gra
     def labels(params: PyTree) -> PyTree:
         return jax.tree_util.tree_map_with_path(label, params)
 
-    return optax.multi_transform(dict(optimizers), labels)
+    return optax.multi_transform({**optimizers}, labels)

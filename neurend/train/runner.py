@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax.sharding import Mesh
 
 from neurend.checks import InputError
@@ -19,7 +19,7 @@ from neurend.typing import Array, Key, PyTree, Source
 _FUSED = 20
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Totals:
     """Sums over steps, kept on the device so that the host need not wait for each.
 
@@ -49,9 +49,9 @@ class Totals:
 class Runner:
     """Runs steps of a method, compiled once for each set of shapes of its state.
 
-    Several steps are fused into one program with a loop whose length is an argument: the host then is no limit, and chunks
-    of any length (between two checkpoints, say) use the same program. XLA's CPU compiler runs convolutions inside loops
-    on one thread and many times slower, so methods with convolutions get one step per call there.
+    Several steps are fused into one program with a loop whose length is an argument: the host then is no limit, and
+    chunks of any length (between two checkpoints, say) use the same program. XLA's CPU compiler runs convolutions
+    inside loops on one thread and many times slower, so methods with convolutions get one step per call there.
 
     Attributes:
       mesh, shardings: as given.
@@ -109,12 +109,8 @@ class Runner:
 
     def totals(self) -> Totals:
         """Sums over no steps."""
-
-        # Each its own buffer, since all of them are donated.
-        def zeros():
-            return {name: np.zeros((), np.float32) for name in self._metrics}
-
-        empty = Totals(np.zeros((), np.int32), zeros(), np.full((), -1, np.int32), zeros())
+        zeros = {name: jnp.zeros(()) for name in self._metrics}
+        empty = Totals(count=jnp.int32(0), sums=zeros, bad_step=jnp.int32(-1), bad=zeros)
         return meshes.place(empty, jax.tree.map(lambda _: meshes.replicated(self.mesh), empty))
 
     def prepare(self, state: State, batches: PyTree = None) -> None:

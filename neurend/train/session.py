@@ -103,7 +103,8 @@ class Session:
         if jax.tree.structure(updated) != jax.tree.structure(self.state):
             names = {name for name, _ in trees.named_leaves(updated)} ^ {n for n, _ in trees.named_leaves(self.state)}
             raise InputError(
-                f'Method.update: changed the structure of the state at {sorted(names)[:4]}, expected new values or shapes'
+                f'Method.update: changed the structure of the state at {sorted(names)[:4]}, expected only new values '
+                'or shapes'
             )
         if int(updated.step) != self.step:
             raise InputError(f'Method.update: got step {int(updated.step)}, expected it left at {self.step}')

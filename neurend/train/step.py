@@ -1,5 +1,6 @@
 """One optimisation step from a plain loss: accumulated gradients, clipping, mixed precision, a running average."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -71,9 +72,9 @@ def stepper(
             params = optax.apply_updates(state.params, updates)
             ema = None
             if ema_decay is not None:
-                ema = jax.tree.map(lambda average, new: ema_decay * average + (1 - ema_decay) * new, state.ema, params)
-            state = state.replace(step=state.step + 1, params=params, optimizer=optimizer_state, ema=ema)
-            return state, metrics
+                ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
+            new = {'step': state.step + 1, 'params': params, 'optimizer': optimizer_state, 'ema': ema}
+            return dataclasses.replace(state, **new), metrics
 
         return step
 

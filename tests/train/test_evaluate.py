@@ -5,23 +5,21 @@ import numpy as np
 import pytest
 
 from neurend.checks import InputError
-from neurend.data.posed import PosedImages
 from neurend.geometry import cameras
 from neurend.images import lpips, metrics, show
 from neurend.models.method import Method
+from neurend.models.nerf.evaluation import Example
 from neurend.train import evaluate as evaluation
 
 
-def scene(count=3, size=16, masks=True):
+def views(count=3, size=16):
     rng = np.random.default_rng(0)
-    images = tuple(rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count))
-    views = cameras.make(np.tile(np.eye(4, dtype=np.float32), (count, 1, 1)), np.full((count, 2), 20.0, np.float32),
-                         size=np.full((count, 2), size, np.int32))  # fmt: skip
+    camera = cameras.make(jnp.eye(4), jnp.array([20.0, 20.0]), size=(size, size))
     mask = np.zeros((size, size), np.uint8)
     mask[4:9, 3:10] = 255
-    return PosedImages(
-        tuple(f'r_{i}' for i in range(count)), images, views, (mask,) * count if masks else None, 1, 2, np.eye(4)
-    )
+    return [
+        Example(f'r_{i}', camera, rng.integers(0, 256, (size, size, 3), dtype=np.uint8), mask) for i in range(count)
+    ]
 
 
 def method(offset=0.1):
@@ -37,12 +35,12 @@ def method(offset=0.1):
 
 
 def test_rows_means_and_protocol(tmp_path):
-    data = scene()
+    data = views()
     seen = []
-    table = evaluation.evaluate(method(), None, evaluation.examples(data), protocol={'background': 'white'},
+    table = evaluation.evaluate(method(), None, data, protocol={'background': 'white'},
                                 each=lambda name, values, pictures: seen.append((name, sorted(pictures))))  # fmt: skip
     assert seen == [(f'r_{i}', ['depth', 'error', 'prediction', 'truth']) for i in range(3)]
-    truth = data.images[1].astype(np.float64) / 255
+    truth = data[1].image.astype(np.float64) / 255
     expected = -10 * np.log10(np.mean((np.clip(truth + 0.1, 0, 1) - truth) ** 2))
     np.testing.assert_allclose(table.rows['r_1']['psnr'], expected, rtol=1e-4)
     np.testing.assert_allclose(table.mean['psnr'], np.mean([row['psnr'] for row in table.rows.values()]))
@@ -58,19 +56,19 @@ def test_rows_means_and_protocol(tmp_path):
 
 
 def test_quantised_metrics_are_those_of_the_rounded_pictures():
-    data = scene()
-    table = evaluation.evaluate(method(0.3 / 255), None, evaluation.examples(data), protocol={}, quantize=True)
+    data = views()
+    table = evaluation.evaluate(method(0.3 / 255), None, data, protocol={}, quantize=True)
     assert all(np.isinf(row['psnr']) and np.isinf(row['psnr_masked']) for row in table.rows.values())
     assert '8 bits' in table.protocol['rounding']
-    table = evaluation.evaluate(method(26.2 / 255), None, evaluation.examples(data), protocol={}, quantize=True)
-    truth = data.images[0].astype(np.float64)
+    table = evaluation.evaluate(method(26.2 / 255), None, data, protocol={}, quantize=True)
+    truth = data[0].image.astype(np.float64)
     squared = (np.minimum(truth + 26, 255) - truth) ** 2 / 255**2
     np.testing.assert_allclose(table.rows['r_0']['psnr_masked'], -10 * np.log10(squared[4:9, 3:10].mean()), rtol=1e-4)
     assert set(table.columns) == {'psnr', 'psnr_masked', 'ssim', 'ssim_uniform'}
 
 
 def test_infinite_numbers_are_valid_json(tmp_path):
-    table = evaluation.evaluate(method(0.0), None, evaluation.examples(scene(1)), protocol={})
+    table = evaluation.evaluate(method(0.0), None, views(1), protocol={})
     table.write(tmp_path)
 
     def refuse(constant):
@@ -88,8 +86,8 @@ def test_metrics_that_some_views_lack_are_averaged_over_the_others():
 def test_lpips_is_added_under_its_backbone(monkeypatch):
     monkeypatch.setattr(lpips, 'distance', lambda weights, a, b: jnp.mean(jnp.abs(a - b)) * weights.linear[0])
     weights = lpips.Weights((), (), (jnp.float32(2),), 'vgg')
-    table = evaluation.evaluate(method(1.0), None, evaluation.examples(scene(1)), protocol={}, perceptual=[weights])
-    truth = scene(1).images[0] / 255
+    table = evaluation.evaluate(method(1.0), None, views(1), protocol={}, perceptual=[weights])
+    truth = views(1)[0].image / 255
     np.testing.assert_allclose(table.rows['r_0']['lpips_vgg'], 2 * (1 - truth).mean(), rtol=1e-4)
 
 
