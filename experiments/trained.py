@@ -1,0 +1,55 @@
+"""What a run of `experiments.nerf` left in its workdir: its configuration, scene and newest checkpoint."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments import nerf
+from neurend import checks, config
+from neurend.checks import InputError
+from neurend.models.state import State
+from neurend.train import mesh as meshes
+from neurend.train.checkpoints import Checkpoints
+
+
+def load(workdir: str, **changes: Any) -> tuple[nerf.Config, nerf.Setup, State]:
+    """Loads a trained run onto one device.
+
+    Args:
+        workdir: of the run, with `config.flags` and `checkpoints/`.
+        changes: fields of the run's configuration to replace; those that are None stay as they are.
+
+    Returns:
+        The configuration with the changes, what `nerf.build` makes of it, and the state of the newest checkpoint.
+
+    Raises:
+        InputError: no run there, no checkpoint that can be read, or the scene is gone.
+    """
+    folder = Path(workdir)
+    flag_file = checks.file(folder / 'config.flags', 'flag file', 'Expected the workdir of a run of experiments.nerf')
+    changes = {'workdir': workdir, **{name: value for name, value in changes.items() if value is not None}}
+    settings = dataclasses.replace(config.parse(nerf.Config, f'--flagfile={flag_file}'), **changes)
+    setup = nerf.build(settings)
+    return settings, setup, restore(setup, folder)
+
+
+def restore(setup: nerf.Setup, folder: Path) -> State:
+    """The state of the newest checkpoint, on one device.
+
+    Raises:
+        InputError: there is none, or it is of another configuration.
+    """
+    restored = None
+    if (folder / 'checkpoints').is_dir():
+        mesh = meshes.make(jax.devices()[:1])
+        checkpoints = Checkpoints(folder / 'checkpoints')
+        try:
+            template = jax.eval_shape(setup.method.init, jax.random.key(0))
+            restored = checkpoints.restore(template, lambda tree: meshes.state_shardings(tree, mesh))
+        finally:
+            checkpoints.close()
+    if restored is None:
+        raise InputError(f'workdir {folder}: holds no checkpoint yet. Train first, or wait for the first one')
+    return restored.state
