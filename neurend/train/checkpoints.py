@@ -134,7 +134,7 @@ class Checkpoints:
             self._manager.close()
 
     def _read(self, step: int, template: PyTree, shardings: Callable[[PyTree], PyTree]) -> Restored:
-        record = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
+        record = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))['run']
         stored = record['leaves']
         names = [name for name, _ in trees.named_leaves(template)]
         if set(names) != set(stored):
@@ -151,7 +151,7 @@ class Checkpoints:
         }
         wanted = {name: leaf for name, leaf in targets.items() if np.prod(leaf.shape)}
         args = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
-        arrays = dict(self._manager.restore(step, args=args).state)
+        arrays = dict(self._manager.restore(step, args=args)['state'])
         for name, leaf in targets.items():
             if name not in arrays:
                 arrays[name] = jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)

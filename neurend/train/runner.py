@@ -99,45 +99,51 @@ class Runner:
 
         return jax.jit(init, out_shardings=self.shardings(jax.eval_shape(init, data)))(data)
 
-    def fuse(self, state: State, batch: PyTree = None) -> int:
-        """Decides `fused_steps` where it was left open; `batch` is one of the host's where the host makes them."""
-        if self.fused_steps is None:
-            traced = self._one.trace(self._key, self._data, state, batch)
-            on_cpu = self.mesh.devices.flat[0].platform == 'cpu'
-            self.fused_steps = 1 if on_cpu and 'conv_general_dilated' in str(traced.jaxpr) else _FUSED
-        return self.fused_steps
-
     def totals(self) -> Totals:
         """Sums over no steps."""
         zeros = {name: jnp.zeros(()) for name in self._metrics}
         empty = Totals(count=jnp.int32(0), sums=zeros, bad_step=jnp.int32(-1), bad=zeros)
         return meshes.place(empty, jax.tree.map(lambda _: meshes.replicated(self.mesh), empty))
 
-    def prepare(self, state: State, batches: PyTree = None) -> None:
-        """Compiles for this state's shapes if that was not done; says so, and how long it took."""
-        signature = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((state, batches)))
+    def prepare(self, state: State, batch: PyTree = None) -> None:
+        """Compiles for this state's shapes if that was not done; says so, and how long it took.
+
+        Args:
+            state: placed.
+            batch: shapes of one batch where the host makes them, always the same; None where the device draws.
+        """
+        signature = _signature(state)
         if signature in self._programs:
             return
         self._say('compiling the training step ...')
         start = time.perf_counter()
-        batch = None if batches is None else jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batches)
-        self.fuse(state, batch)
-        _, metrics = jax.eval_shape(self._one, self._key, self._data, state, batch)
+        traced = self._one.trace(self._key, self._data, state, batch)
+        _, metrics = traced.out_info
         self._check(metrics)
         self._metrics = metrics
+        if self.fused_steps is None:
+            on_cpu = self.mesh.devices.flat[0].platform == 'cpu'
+            self.fused_steps = 1 if on_cpu and 'conv_general_dilated' in str(traced.jaxpr) else _FUSED
+        stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.fused_steps, *leaf.shape), leaf.dtype), batch)
+        stacked = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            stacked,
+            meshes.batch_shardings(stacked, self.mesh, axis=1),
+        )
         totals = self.totals()
         everywhere = meshes.replicated(self.mesh)
         outputs = (self.shardings(state), jax.tree.map(lambda _: everywhere, totals), everywhere)
         program = jax.jit(self._run, donate_argnums=(0, 1), out_shardings=outputs)
-        lowered = program.lower(state, totals, self._key, self._data, batches, np.int32(1))
-        self._programs[signature] = lowered.compile()
+        self._programs[signature] = program.lower(
+            state, totals, self._key, self._data, stacked, np.int32(1)
+        ).compile()  # fmt: skip
         took = time.perf_counter() - start
         self.compilations += 1
         self.compile_seconds += took
         self._say(f'compiled in {took:.1f} s')
 
     def run(self, state: State, totals: Totals, batches: PyTree, count: int) -> tuple[State, Totals, Array]:
-        """Runs `count` steps; the arrays passed are used up.
+        """Runs `count` steps of a state that was prepared; the arrays passed are used up.
 
         Args:
             state: placed.
@@ -148,8 +154,8 @@ class Runner:
         Returns:
             The state, the totals, and an array that is ready when both are.
         """
-        signature = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((state, batches)))
-        return self._programs[signature](state, totals, self._key, self._data, batches, np.int32(count))
+        program = self._programs[_signature(state)]
+        return program(state, totals, self._key, self._data, batches, np.int32(count))
 
     def _draw_and_step(self, key, data, state, batch):
         draw_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))
@@ -181,3 +187,7 @@ class Runner:
                 + (f' of shapes {shapes}' if shapes else '')
                 + ', expected scalars with "loss" among them'
             )
+
+
+def _signature(state: State) -> tuple[Any, ...]:
+    return tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state))

@@ -1,6 +1,7 @@
 """Steps in order, with the data and the updates of the method that belong to them: a run without its reports."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -35,6 +36,9 @@ class Session:
         self._totals: Totals | None = None
         self._before: Array | None = None
         self._started: float | None = None
+        self._chunks: Iterator[int] | None = None
+        self._longest: int | None = None
+        self._batch: PyTree = None
         self.step = 0
         self.seconds = 0.0
         self.state: Any = None
@@ -50,28 +54,18 @@ class Session:
         """
         self.close()
         self.step, self.state, self.iterator_state = int(state.step), state, iterator_state
-        self._totals = self._before = self._started = None
-        iterator = self._source.iterator
-        if iterator is None:
-            fused = self._runner.fuse(state)
-        else:
-            iterator.set_state(iterator_state)
-            batch = jax.eval_shape(lambda x: x, next(iterator))
-            iterator.set_state(iterator_state)
-            fused = self._runner.fuse(state, batch)
-        longest = fused if longest is None else min(longest, fused)
-        self._chunks = self._schedule.chunks(self.step, longest)
-        if iterator is not None:
-            counts = self._schedule.chunks(self.step, longest)
-            self._feed = Feed(iterator, counts, length=fused, mesh=self._runner.mesh)
+        self._totals = self._before = self._started = self._chunks = None
+        self._longest = longest
 
     def advance(self) -> None:
         """Runs the next chunk; returns when the chunk before is done, so that the device always has work."""
+        if self._chunks is None:
+            self._chunks = self._open()
+        self._runner.prepare(self.state, self._batch)
         count = next(self._chunks)
         batches: PyTree = None
         if self._feed is not None:
             batches, self.iterator_state = self._feed.next()
-        self._runner.prepare(self.state, batches)
         if self._started is None:
             self._started = time.perf_counter()
         totals = self._runner.totals() if self._totals is None else self._totals
@@ -109,6 +103,21 @@ class Session:
         if int(updated.step) != self.step:
             raise InputError(f'Method.update: got step {int(updated.step)}, expected it left at {self.step}')
         self.state = meshes.place(updated, self._runner.shardings(updated))
+
+    def _open(self) -> Iterator[int]:
+        iterator = self._source.iterator
+        if iterator is not None:
+            iterator.set_state(self.iterator_state)
+            self._batch = jax.eval_shape(lambda x: x, next(iterator))
+            iterator.set_state(self.iterator_state)
+        self._runner.prepare(self.state, self._batch)
+        fused = self._runner.fused_steps
+        assert fused is not None
+        longest = fused if self._longest is None else min(self._longest, fused)
+        if iterator is not None:
+            counts = self._schedule.chunks(self.step, longest)
+            self._feed = Feed(iterator, counts, length=fused, mesh=self._runner.mesh)
+        return self._schedule.chunks(self.step, longest)
 
     def close(self) -> None:
         """Stops reading ahead."""

@@ -92,7 +92,7 @@ def clip_by_global_norm(grads: PyTree, limit: float) -> tuple[PyTree, Array]:
     Gradients with a NaN or an infinity pass unscaled: scaling would spread it over all leaves, and nobody could tell
     any more where it came from.
     """
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     scale = jnp.where(jnp.isfinite(norm), jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-30)), 1.0)
     return jax.tree.map(lambda grad: grad * scale.astype(grad.dtype), grads), norm
 
