@@ -193,17 +193,11 @@ def device_source(
     """
     if (precrop is not None) + (active is not None) + image_per_batch > 1:
         raise checks.InputError('precrop, active, image_per_batch: got more than one of them, expected at most one')
-    if num_rays < 1:
-        raise checks.InputError(f'num_rays: got {num_rays}, expected at least 1')
+    check_options(num_rays=num_rays, background=background)
     if precrop is not None:
         active = center_pixels(images, precrop)
     if mask_as_alpha and images.masks is None:
         raise checks.InputError('mask_as_alpha: the images have no masks, expected some; leave it False')
-    if isinstance(background, str):
-        checks.one_of('background', background, ('white', 'black', 'random'))
-    else:
-        checks.shape('background', background, '3')
-        background = tuple(float(value) for value in background)
 
     def draw_batch(key: Key, data: PyTree) -> RayBatch:
         return draw(
@@ -217,6 +211,20 @@ def device_source(
         )
 
     return Source(data=pack(images, active=active), draw=draw_batch)
+
+
+def check_options(*, num_rays: int, background: Background) -> None:
+    """Checks what all sources take.
+
+    Raises:
+        InputError: no rays, or a background that is neither a name nor three numbers.
+    """
+    if num_rays < 1:
+        raise checks.InputError(f'num_rays: got {num_rays}, expected at least 1')
+    if isinstance(background, str):
+        checks.one_of('background', background, ('white', 'black', 'random'))
+    else:
+        checks.shape('background', background, '3')
 
 
 def locate(data: PackedImages, row: Any) -> tuple[Any, Any]:

@@ -61,7 +61,7 @@ def test_every_draw_agrees_with_its_place(sizes):
 def test_uniform_over_pixels_not_images():
     images = scene(((20, 20), (10, 10)))
     source = batches.device_source(images, num_rays=20000, cast_rays=False)
-    batch = source.draw(jax.random.key(0), source.data)
+    batch = jax.jit(source.draw)(jax.random.key(0), source.data)
     assert batch.rays is None
     np.testing.assert_allclose(np.mean(batch.index == 0), 0.8, atol=0.02)
 
@@ -84,7 +84,7 @@ def test_image_per_batch_and_active():
     assert drawn == {0, 1, 2}
     active = np.array([3, 21, 40])
     source = batches.device_source(images, num_rays=64, active=active, cast_rays=False)
-    batch = source.draw(jax.random.key(0), source.data)
+    batch = jax.jit(source.draw)(jax.random.key(0), source.data)
     rows = source.data.offsets[batch.index] + (np.asarray(batch.pixels) - 0.5) @ [1, 0]
     rows = rows + np.floor(np.asarray(batch.pixels)[:, 1]) * np.asarray(images.cameras.size)[batch.index, 0]
     assert set(rows.astype(int)) == set(active)
@@ -101,11 +101,11 @@ def test_precrop_is_the_middle():
 
 def test_mask_as_alpha():
     images = scene(channels=3, masks=True)
-    source = batches.device_source(images, num_rays=64, background=(0.2, 0.4, 0.6), mask_as_alpha=True)
-    batch = source.draw(jax.random.key(0), source.data)
+    source = batches.device_source(images, num_rays=64, background=(0.2, 0.4, 0.6), mask_as_alpha=True, cast_rays=False)
+    batch = jax.jit(source.draw)(jax.random.key(0), source.data)
     np.testing.assert_array_equal(batch.alpha, batch.mask)
-    plain = batches.device_source(images, num_rays=64, background='black')
-    truth = plain.draw(jax.random.key(0), plain.data)
+    plain = batches.device_source(images, num_rays=64, background='black', cast_rays=False)
+    truth = jax.jit(plain.draw)(jax.random.key(0), plain.data)
     m = np.asarray(batch.mask)[:, None]
     np.testing.assert_allclose(batch.rgb, np.asarray(truth.rgb) * m + np.array([0.2, 0.4, 0.6]) * (1 - m), atol=1e-6)
     np.testing.assert_array_equal(truth.alpha, 1)
@@ -114,12 +114,12 @@ def test_mask_as_alpha():
 def test_gradients_reach_the_cameras():
     images = scene()
     source = batches.device_source(images, num_rays=16, cast_rays=False)
-    batch = source.draw(jax.random.key(0), source.data)
+    batch = jax.jit(source.draw)(jax.random.key(0), source.data)
 
     def total(focal):
         return batches.cast(images.cameras.replace(focal=focal), batch.index, batch.pixels).directions.sum()
 
-    gradient = np.asarray(jax.grad(total)(jnp.asarray(images.cameras.focal)))
+    gradient = np.asarray(jax.jit(jax.grad(total))(jnp.asarray(images.cameras.focal)))
     plane = (np.asarray(batch.pixels) - images.cameras.center[batch.index]) / images.cameras.focal[batch.index]
     expected = np.zeros_like(gradient)
     np.add.at(expected, np.asarray(batch.index), -plane / images.cameras.focal[batch.index])
