@@ -17,7 +17,7 @@ from neurend.typing import Array, PyTree
 RenderRays = Callable[[PyTree, Rays], Rendering]
 
 # Chunks beyond this many rays are no faster; below the smallest, a budget is refused rather than crept through.
-_LARGEST_CHUNK = 1 << 16
+_LARGEST_CHUNK = 1 << 13
 _SMALLEST_CHUNK = 64
 _PROBES = (256, 1024)
 # What XLA's account of a computation leaves out: its compiler, thread stacks, fragmentation, and the image itself, which

@@ -163,8 +163,8 @@ def integrate_compacted(
     reported so that a loss can leave them out.
 
     Args:
-        field_fn: see the module; called once, with `budget` points. Unused places hold the first sample of the first
-            ray, and what the field says there is discarded, gradient included.
+        field_fn: see the module; called once, with `budget` points. Unused places repeat the first live sample (the
+            first of all if none is), and what the field says there is discarded.
         rays: one leading dim `r`.
         edges: `r n+1` ascending, in t.
         live: `r n` bool, e.g. from an occupancy grid or `visible`.
@@ -178,12 +178,12 @@ def integrate_compacted(
     sizes = checks.shape('live', live, 'r n')
     checks.shape('edges', edges, 'r k', sizes={'r': sizes['r'], 'k': sizes['n'] + 1})
     chosen = compact(live.reshape(-1), budget)
-    place = jnp.where(chosen.mask, chosen.index, 0)
+    # Unused places repeat the first live sample, where the field is as well behaved as anywhere it was asked for.
+    place = jnp.where(chosen.mask, chosen.index, jnp.where(chosen.mask[0], chosen.index[0], 0))
     ray = place // sizes['n']
     middle = 0.5 * (edges[:, 1:] + edges[:, :-1]).reshape(-1)[place]
     points = rays.origins[ray] + middle[:, None] * rays.directions[ray]
     density, features = field_fn(points, rays.viewdirs[ray])
-    # Discarding by where, not by a product, keeps NaN and infinity of unused places out of the gradient.
     density = jnp.where(chosen.mask, density, 0)
     features = jnp.where(chosen.mask[:, None], features, 0)
     size = sizes['r'] * sizes['n']

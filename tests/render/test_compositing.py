@@ -121,7 +121,7 @@ def test_gradients_in_both_modes():
             depths = compositing.expected_depth(weights, middles) + compositing.median_depth(weights, edges)
             return compositing.accumulate(weights, colors).sum() + depths
 
-        check_grads(render, (density, colors, edges, direction), order=1, modes=('fwd', 'rev'), rtol=1e-5, atol=1e-6)
+        check_grads(jax.jit(render), (density, colors, edges, direction), order=1, modes=('fwd', 'rev'), rtol=1e-5, atol=1e-6)
 
 
 def test_errors_say_what_was_expected():
