@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurend import app
+from neurend.checks import InputError
 from neurend.data import batches, scenes, synthetic
 from neurend.data.posed import PosedImages
 from neurend.geometry import cameras
@@ -22,6 +23,7 @@ from neurend.models.method import Method, Stepper
 from neurend.models.nerf.background import Background
 from neurend.models.nerf.classic import ClassicConfig, classic
 from neurend.models.nerf.evaluation import Example
+from neurend.models.nerf.hash import HashConfig, hash_grid
 from neurend.models.nerf.mip import MipConfig, mip
 from neurend.train import loop, step
 from neurend.train.optimizers import OptimizerConfig
@@ -43,6 +45,7 @@ class SceneConfig:
         background: what lies behind: none for photographs of whole scenes, else what transparent pixels are put on.
         masks: of the object, where there are some: ignore them, leave what is off them out of the loss, or take what is
             off them for background.
+        object_rays: how much more often a pixel on the masks is drawn than one off them, a whole number.
         ndc: learn a forward-facing capture in normalised device coordinates, out to infinity.
     """
 
@@ -54,6 +57,7 @@ class SceneConfig:
     far: float | None = None
     background: Background = 'white'
     masks: Literal['ignore', 'loss', 'background'] = 'ignore'
+    object_rays: int = 1
     ndc: bool = False
 
 
@@ -84,7 +88,7 @@ class Config:
 
     data_dir: str = ''
     workdir: str = 'out/nerf'
-    method: Literal['classic', 'mip'] = 'classic'
+    method: Literal['classic', 'mip', 'hash'] = 'classic'
     scene: SceneConfig = SceneConfig()
     rays: int = 1024
     image_per_batch: bool = False
@@ -104,6 +108,7 @@ class Config:
     keep: int = 3
     classic: ClassicConfig = ClassicConfig()
     mip: MipConfig = MipConfig()
+    hash: HashConfig = dataclasses.field(default_factory=HashConfig)
 
 
 class Setup(NamedTuple):
@@ -142,7 +147,7 @@ def main(config: Config) -> None:
         workdir=config.workdir,
         steps=config.steps,
         seed=config.seed,
-        examples=setup.examples,
+        evaluation=setup.examples,
         log_every=config.log_every,
         evaluate_every=config.evaluate_every,
         checkpoint_every=config.checkpoint_every,
@@ -203,8 +208,17 @@ def make_source(config: Config, scene: PosedImages) -> Source:
         num_rays=config.rays,
         background='black' if background == 'none' else background,
         image_per_batch=config.image_per_batch,
+        active=_object_pixels(scene, config.scene.object_rays) if config.scene.object_rays > 1 else None,
         mask_as_alpha=config.scene.masks == 'background',
     )
+
+
+def _object_pixels(scene: PosedImages, times: int) -> np.ndarray:
+    """All pixels, those on masks several times, as rows for `batches.pack`."""
+    if scene.masks is None:
+        raise InputError('scene.object_rays: the scene has no masks, or they are ignored; expected 1')
+    on = np.concatenate([mask.reshape(-1) > 0 for mask in scene.masks])
+    return np.repeat(np.arange(len(on)), np.where(on, times, 1))
 
 
 def _reference(config: Config, scene: PosedImages) -> Camera | None:
@@ -243,9 +257,23 @@ def _mip(config: Config, scene: PosedImages) -> tuple[Method, Source]:
     return method, make_source(config, scene)
 
 
+def _hash(config: Config, scene: PosedImages) -> tuple[Method, Source]:
+    method = hash_grid(
+        config.hash,
+        near=scene.near,
+        far=scene.far,
+        stepper=make_stepper(config),
+        background=config.scene.background,
+        num_images=len(scene),
+        memory_mb=config.memory_mb,
+    )
+    return method, make_source(config, scene)
+
+
 METHODS: dict[str, Callable[[Config, PosedImages], tuple[Method, Source]]] = {
     'classic': _classic,
     'mip': _mip,
+    'hash': _hash,
 }
 """From the name of a method to what makes it and its batches. A new one is an entry here, a member of `Config.method` and a
 sub-configuration."""

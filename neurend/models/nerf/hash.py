@@ -48,10 +48,13 @@ class HashConfig:
         view_degree: of the spherical harmonics of view directions.
         shading: see `Shading`.
         spacing: of the first round's intervals between near and far, see `Spacing`.
-        contract: contract space beyond the scene's radius; else nothing is there.
+        radius: of the scene around the origin: half the side of its box or, contracted, of the ball left undistorted.
+        contract: contract space beyond the radius; else nothing is there.
         opaque: the last interval stops every ray, for scenes that fill the pictures.
         appearance: length of the per-image appearance codes, 0 for none.
         anneal_steps: steps over which resampling sharpens.
+        coarse_to_fine_steps: steps over which the grid's levels fade in, coarsest first (BARF; Lin et al., 2021), where
+            cameras are refined; 0 for all at once.
         interlevel_weight: of the loss that trains the proposals.
         distortion_weight: of the distortion loss.
         opacity_weight: of the squared error of opacity, where the truth's alpha is known.
@@ -71,10 +74,12 @@ class HashConfig:
     view_degree: int = 3
     shading: Shading = 'sample'
     spacing: Spacing = 'disparity'
+    radius: float = 1.0
     contract: bool = True
     opaque: bool = False
     appearance: int = 0
     anneal_steps: int = 1000
+    coarse_to_fine_steps: int = 0
     interlevel_weight: float = 1.0
     distortion_weight: float = 0.002
     opacity_weight: float = 0.0
@@ -89,8 +94,6 @@ def hash_grid(
     background: backgrounds.Background = 'none',
     num_images: int = 1,
     memory_mb: int = 1000,
-    center: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    radius: float = 1.0,
 ) -> Method:
     """Makes the method.
 
@@ -102,13 +105,11 @@ def hash_grid(
         background: what is behind the scene in training.
         num_images: number of training images, for appearance codes.
         memory_mb: bound on the growth of memory while evaluating.
-        center: middle of the scene.
-        radius: of the scene around it, see `hash_field.Bounds`; the far side of the grid is at twice the contraction.
 
     Returns:
         The method; its batches are `models.nerf.batch.Batch`, its inputs to render `Rays` with one leading dim.
     """
-    bounds = Bounds(center=center, radius=radius, contract=config.contract)
+    bounds = Bounds(radius=config.radius, contract=config.contract)
     field = HashField(
         grid=HashGrid(
             levels=config.levels,
@@ -154,11 +155,18 @@ def hash_grid(
             rounds.append(sampling.resample_intervals(jitter, rounds[-1], weights, count))
         return rounds
 
-    def shade(params: PyTree, rays: Rays, edges: Array, behind: Array | None) -> Rendering:
+    def level_weights(step: Array) -> Array | None:
+        """How far each level of the grid has faded in, [levels]; the coarsest is there from the start."""
+        if not config.coarse_to_fine_steps:
+            return None
+        reached = 1 + (config.levels - 1) * step / config.coarse_to_fine_steps
+        return jnp.clip(reached - jnp.arange(config.levels), 0.0, 1.0)
+
+    def shade(params: PyTree, rays: Rays, edges: Array, behind: Array | None, levels: Array | None) -> Rendering:
         """Samples the field once in each interval between `edges` (in s)."""
         t = t_from_s(edges, near, far, config.spacing)
         middle = sampling.midpoints(t)
-        density, features = field.geometry_at(params['field'], bounds, ray_geometry.at(rays, middle))
+        density, features = field.geometry_at(params['field'], bounds, ray_geometry.at(rays, middle), levels)
         weights = compositing.weights(density, compositing.interval_lengths(t, rays.directions), opaque=config.opaque)
         alpha = weights.sum(-1)
         code = appearance.lookup(params['appearance'], rays.index) if config.appearance else None
@@ -194,7 +202,7 @@ def hash_grid(
         progress = jnp.clip(step / max(config.anneal_steps, 1), 0.0, 1.0)
         behind = backgrounds.behind(batch, background)
         rounds = propose(key, jax.lax.stop_gradient(params['proposals']), batch.rays, progress)
-        rendering = shade(params, batch.rays, rounds[-1], behind)
+        rendering = shade(params, batch.rays, rounds[-1], behind, level_weights(step))
         squared = photometric.mse(rendering.rgb, batch.rgb, batch.mask)
         losses = {'photometric': squared}
         if config.opacity_weight:
@@ -209,7 +217,7 @@ def hash_grid(
     def render(state: State, rays: Rays) -> Rendering:
         behind = None if background == 'none' else jnp.asarray(shown)
         edges = propose(None, state.weights['proposals'], rays, 1.0)[-1]
-        return shade(state.weights, rays, edges, behind)
+        return shade(state.weights, rays, edges, behind, level_weights(state.step))
 
     return Method(
         init=lambda key: states.create(init_params(key), stepper),

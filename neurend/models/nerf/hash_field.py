@@ -1,7 +1,6 @@
 """A radiance field on a hash grid, and the small density grids that propose where to sample it."""
 
 import dataclasses
-import math
 from typing import Literal
 
 import jax
@@ -20,18 +19,17 @@ class Bounds:
     """Where the scene is, and how space maps to the unit cube of a grid; hashable.
 
     Attributes:
-        center: middle of the scene, in the world.
-        radius: half the side of the scene's box or, contracted, radius of the ball that stays undistorted.
+        radius: half the side of the scene's box around the origin or, contracted, radius of the ball that stays
+            undistorted.
         contract: whether space beyond the radius is contracted (mip-NeRF 360, 2022) rather than empty.
     """
 
-    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     radius: float = 1.0
     contract: bool = True
 
     def to_cube(self, points: Array) -> tuple[Array, Array]:
         """World points `... 3` to places `... 3` in the unit cube, and whether they lie inside the scene `...`."""
-        local = (points - jnp.asarray(self.center, points.dtype)) / self.radius
+        local = points / self.radius
         if self.contract:
             return contraction.contract(local) / 4 + 0.5, jnp.ones(points.shape[:-1], bool)
         return local / 2 + 0.5, jnp.all(jnp.abs(local) <= 1, axis=-1)
@@ -108,10 +106,14 @@ class HashField:
             'color': color.init(keys[2], jnp.zeros((1, inputs)))['params'],
         }
 
-    def geometry_at(self, params: PyTree, bounds: Bounds, points: Array) -> tuple[Array, Array]:
-        """Density `...` and features `... geometry` at world points `... 3`."""
+    def geometry_at(
+        self, params: PyTree, bounds: Bounds, points: Array, levels: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Density `...` and features `... geometry` at world points `... 3`; `levels` [levels] weight the grid's."""
         cube, inside = bounds.to_cube(points)
         code = self.grid.encode(params['grid'], cube, reverse_only=True)
+        if levels is not None:
+            code = code * jnp.repeat(levels, self.grid.features)
         out = fields.apply(self._networks[0], params['density'], code)
         return density(out[..., 0], inside, bounds), out[..., 1:]
 
@@ -140,9 +142,3 @@ def density(raw: Array, inside: Array, bounds: Bounds) -> Array:
     """Density per world unit of a raw network output: exponential, 1 per scene radius at 0, none outside the scene."""
     # Bounded so that one bad step can not make infinities; e^15 stops a ray within a millionth of the scene.
     return jnp.where(inside, jnp.exp(jnp.minimum(raw, 15.0)) / bounds.radius, 0)
-
-
-def parameter_count(field: HashField) -> int:
-    """Number of parameters of a field."""
-    shapes = jax.eval_shape(field.init, jax.random.key(0))
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
