@@ -97,7 +97,7 @@ def run(
         if name in shown:
             views.append(page.View(name, pictures, metrics))
             for kind, picture in pictures.items():
-                io.write(folder / f'{Path(name).stem}_{kind}.png', picture)
+                io.write(folder / f'{name.replace("/", "_")}_{kind}.png', picture)
 
     table = evaluation.evaluate(
         setup.method,
