@@ -8,14 +8,14 @@ Without --data_dir the embedded procedural scene is rendered and learned.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from neurend import app
 from neurend.checks import InputError
-from neurend.data import batches, scenes, synthetic
+from neurend.data import batches, loaders, scenes, synthetic
 from neurend.data.posed import PosedImages
 from neurend.geometry import cameras
 from neurend.geometry.cameras import Camera
@@ -71,6 +71,7 @@ class Config:
         method: which radiance field.
         rays: pixels in a step's batch.
         image_per_batch: all of a batch from one image, as in the published NeRF.
+        stream: draw batches on the host, for images that do not fit on the device.
         steps: of training.
         seed: of all randomness.
         accumulate: parts a batch is cut into, to need less memory.
@@ -89,12 +90,13 @@ class Config:
     data_dir: str = ''
     workdir: str = 'out/nerf'
     method: Literal['classic', 'mip', 'hash'] = 'classic'
-    scene: SceneConfig = SceneConfig()
+    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
     rays: int = 1024
     image_per_batch: bool = False
+    stream: bool = False
     steps: int = 200_000
     seed: int = 0
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     accumulate: int = 1
     clip_norm: float | None = None
     ema_decay: float | None = None
@@ -106,8 +108,8 @@ class Config:
     evaluate_views: int = 8
     checkpoint_every: int = 5000
     keep: int = 3
-    classic: ClassicConfig = ClassicConfig()
-    mip: MipConfig = MipConfig()
+    classic: ClassicConfig = dataclasses.field(default_factory=ClassicConfig)
+    mip: MipConfig = dataclasses.field(default_factory=MipConfig)
     hash: HashConfig = dataclasses.field(default_factory=HashConfig)
 
 
@@ -199,18 +201,20 @@ def make_stepper(config: Config) -> Stepper:
 
 
 def make_source(config: Config, scene: PosedImages) -> Source:
-    """Rays drawn on the device from images that lie there."""
-    background = config.scene.background
+    """Rays drawn on the device from images that lie there, or streamed from the host."""
     if config.scene.masks == 'ignore':
         scene = dataclasses.replace(scene, masks=None)
-    return batches.device_source(
-        scene,
-        num_rays=config.rays,
-        background='black' if background == 'none' else background,
-        image_per_batch=config.image_per_batch,
-        active=_object_pixels(scene, config.scene.object_rays) if config.scene.object_rays > 1 else None,
-        mask_as_alpha=config.scene.masks == 'background',
-    )
+    options: dict[str, Any] = {
+        'num_rays': config.rays,
+        'background': 'black' if config.scene.background == 'none' else config.scene.background,
+        'active': _object_pixels(scene, config.scene.object_rays) if config.scene.object_rays > 1 else None,
+        'mask_as_alpha': config.scene.masks == 'background',
+    }
+    if not config.stream:
+        return batches.device_source(scene, image_per_batch=config.image_per_batch, **options)
+    if config.image_per_batch:
+        raise InputError('image_per_batch: streamed batches are of all images; leave out it or --stream')
+    return loaders.stream_source(scene, seed=config.seed, **options)
 
 
 def _object_pixels(scene: PosedImages, times: int) -> np.ndarray:
@@ -226,7 +230,7 @@ def _reference(config: Config, scene: PosedImages) -> Camera | None:
     if not config.scene.ndc:
         return None
     focal = np.asarray(scene.cameras.focal).mean(0)
-    return cameras.make(jnp.eye(4), jnp.asarray(focal), size=tuple(int(side) for side in scene.cameras.size[0]))
+    return cameras.make(jnp.eye(4), jnp.asarray(focal), size=jnp.asarray(scene.cameras.size[0]))
 
 
 def _classic(config: Config, scene: PosedImages) -> tuple[Method, Source]:
@@ -275,8 +279,10 @@ METHODS: dict[str, Callable[[Config, PosedImages], tuple[Method, Source]]] = {
     'mip': _mip,
     'hash': _hash,
 }
-"""From the name of a method to what makes it and its batches. A new one is an entry here, a member of `Config.method` and a
-sub-configuration."""
+"""From the name of a method to what makes it and its batches.
+
+A new one is an entry here, a member of `Config.method` and a sub-configuration.
+"""
 
 
 if __name__ == '__main__':

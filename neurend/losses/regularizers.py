@@ -1,7 +1,7 @@
 """Regularisers of the densities and weights along rays, and of grids.
 
-Histograms are weights `... n` over intervals with ends `... n+1`. Ends are best in a normalised parameter s in [0, 1], so
-that the losses do not depend on the scene's scale. All return the mean over the leading dims `...`.
+Histograms are weights `... n` over intervals with ends `... n+1`. Ends are best in a normalised parameter s in [0, 1],
+so that the losses do not depend on the scene's scale. All return the mean over the leading dims `...`.
 """
 
 import jax

@@ -9,16 +9,16 @@ from neurend.typing import Array
 
 
 class MLP(nn.Module):
-    """Dense layers with an activation after each, whose input is concatenated again to chosen hidden layers' outputs.
+    """Dense layers with an activation after each; the input is concatenated again to the output of chosen layers.
 
-    Call with `... c`; returns `... width`, or `... out` (linear) if `out` is given. All leading dims are flattened into one
-    matrix product per layer.
+    Call with `... c`; returns `... width`, or `... out` (linear) if `out` is given. All leading dims are flattened into
+    one matrix product per layer.
 
     Attributes:
         width: units of every hidden layer.
         depth: number of hidden layers.
-        skips: indices of hidden layers (from 0) after which the input is put before the activations, e.g. `(4,)` in NeRF
-            (2020), where the sixth layer therefore sees `[input, hidden]`.
+        skips: indices of hidden layers (from 0) after which the input is put before the activations, e.g. `(4,)` in
+            NeRF (2020), where the sixth layer therefore sees `[input, hidden]`.
         out: units of a last layer without activation; none by default.
         activation: after each hidden layer.
         kernel_init: of all layers; Glorot uniform by default, as in NeRF. Biases start at zero.

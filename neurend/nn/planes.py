@@ -1,7 +1,7 @@
 """Feature grids as flax modules: dense, three planes, and planes with lines (VM).
 
-Each takes points `... 3` in the cube [-1, 1]^3 and returns features `... c`, interpolated linearly between nodes, of which the
-first lies at -1 and the last at 1. Points outside take the value on the boundary.
+Each takes points `... 3` in the cube [-1, 1]^3 and returns features `... c`, interpolated linearly between nodes, of
+which the first lies at -1 and the last at 1. Points outside take the value on the boundary.
 """
 
 import flax.linen as nn

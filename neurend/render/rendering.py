@@ -12,7 +12,7 @@ class Rendering:
     Renderers fill what they compute; jit prunes what the caller does not pick.
 
     Attributes:
-        rgb: `... 3` (or any number `c` of integrated features), colour in [0, 1], background composited if one was given.
+        rgb: `... 3` (or any number `c` of integrated features), colour in [0, 1], with the background if one was given.
         alpha: `...` accumulated opacity in [0, 1].
         depth: `...` expected ray parameter `t` given that the ray stops: `sum(w t) / sum(w)`; 0 where alpha is 0. It is
             z-depth for pinhole rays, whose directions have unit camera z, and distance where directions are unit.

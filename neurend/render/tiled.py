@@ -20,22 +20,22 @@ RenderRays = Callable[[PyTree, Rays], Rendering]
 _LARGEST_CHUNK = 1 << 13
 _SMALLEST_CHUNK = 64
 _PROBES = (256, 1024)
-# What XLA's account of a computation leaves out: its compiler, thread stacks, fragmentation, and the image itself, which
-# must not enter the chunk or another image size would mean another compilation (800 x 800 pixels take 15 MB).
+# What XLA's account of a computation leaves out: its compiler, thread stacks, fragmentation, and the image itself,
+# which must not enter the chunk or another image size would mean another compilation (800 x 800 pixels take 15 MB).
 _UNACCOUNTED_BYTES = 200_000_000
 
 
 class Tiler:
     """Renders full images of any size, and any camera of one model, by one compiled function.
 
-    The chunk is derived once, from the temporary memory that XLA's analysis states for two probe sizes. `memory_mb` bounds
-    the growth of memory by a call, the image returned included, on the device and (on a CPU, where they are the same) of
-    the process; what the caller already holds, such as the parameters, is not counted. An instance may be kept for as long
-    as the shapes of `state` stay the same; after a change of shapes it adapts by one more compilation.
+    The chunk is derived once, from the temporary memory that XLA's analysis states for two probe sizes. `memory_mb`
+    bounds the growth of memory by a call, the image returned included, on the device and (on a CPU, where they are the
+    same) of the process; what the caller already holds, such as the parameters, is not counted. An instance may be kept
+    for as long as the shapes of `state` stay the same; after a change of shapes it adapts by one more compilation.
 
     Args:
-        render_rays: `render_rays(state, rays) -> Rendering`, pure, for rays with one leading dim. Only its quantities per
-            ray (rgb, alpha, depth, median, normal) are kept; the rest is pruned before it costs memory.
+        render_rays: `render_rays(state, rays) -> Rendering`, pure, for rays with one leading dim. Only its quantities
+            per ray (rgb, alpha, depth, median, normal) are kept; the rest is pruned before it costs memory.
         memory_mb: the budget in MB.
 
     Example:
@@ -84,18 +84,14 @@ class Tiler:
         camera = jax.tree.map(jnp.asarray, camera)
         chunk = self.chunk(state, camera)
         offsets = jnp.arange(chunk, dtype=jnp.int32)
-        image: Rendering | None = None
+        parts = []
         for start in range(0, width * height, chunk):
             # One chunk at a time is waited for, since chunks in flight together would each hold their temporaries.
-            part = jax.device_get(
-                self._render_chunk(state, camera, jnp.int32(start), jnp.int32(index), offsets)
-            )
-            if image is None:
-                image = jax.tree.map(lambda leaf: np.empty((width * height, *leaf.shape[1:]), leaf.dtype), part)
-            stop = min(start + chunk, width * height)
-            jax.tree.map(lambda whole, leaf: _write(whole[start:stop], leaf[: stop - start]), image, part)
-        if image is None:
+            part = jax.device_get(self._render_chunk(state, camera, jnp.int32(start), jnp.int32(index), offsets))
+            parts.append(jax.tree.map(lambda leaf: leaf[: width * height - len(parts) * chunk], part))
+        if not parts:
             raise checks.InputError(f'camera.size: got ({width}, {height}), expected at least one pixel')
+        image = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return jax.tree.map(lambda leaf: leaf.reshape(height, width, *leaf.shape[1:]), image)
 
     def chunk(self, state: PyTree, camera: Camera) -> int:
@@ -121,6 +117,8 @@ class Tiler:
         offsets = jax.ShapeDtypeStruct((rays,), jnp.int32)
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         analysis = self._render_chunk.lower(state, camera, scalar, scalar, offsets).compile().memory_analysis()
+        if analysis is None:
+            raise NotImplementedError(f'XLA gives no account of memory on {jax.default_backend()}')
         return analysis.temp_size_in_bytes + 2 * analysis.output_size_in_bytes
 
 
@@ -139,7 +137,3 @@ def full_image(
         A Rendering of NumPy arrays `H W ...`, without weights and edges.
     """
     return Tiler(lambda _, rays: render_rays(rays), memory_mb=memory_mb)((), camera, index=index)
-
-
-def _write(target: np.ndarray, source: np.ndarray) -> None:
-    target[...] = source

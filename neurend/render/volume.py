@@ -5,6 +5,7 @@ directions `... 3`, giving density `...` (at least 0, per unit length) and featu
 inside it where matrix products should be large.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import flax.struct
@@ -199,7 +200,7 @@ def integrate_compacted(
         opaque=opaque,
     )
     complete = (chosen.kept.reshape(live.shape) == live).all(-1)
-    return rendering.replace(extras={'overflow': chosen.overflow, 'complete': complete})
+    return dataclasses.replace(rendering, extras={'overflow': chosen.overflow, 'complete': complete})
 
 
 def visible(density: Array, deltas: Array, *, min_transmittance: float = 1e-3) -> Array:

@@ -107,7 +107,8 @@ def test_over_hides_what_is_behind_an_opaque_layer():
     np.testing.assert_allclose(color, [0.25, 0.75, 0.0])
     assert alpha == 1.0
     # The gradient with respect to an opaque layer's alpha needs the layers behind it.
-    gradient = jax.grad(lambda a: compositing.over(colors, a, background=jnp.ones(3))[0][2])(jnp.array([0.25, 1.0, 0.5]))
+    alphas = jnp.array([0.25, 1.0, 0.5])
+    gradient = jax.grad(lambda a: compositing.over(colors, a, background=jnp.ones(3))[0][2])(alphas)
     np.testing.assert_allclose(gradient, [0, -0.75, 0], atol=1e-6)
 
 
@@ -121,7 +122,8 @@ def test_gradients_in_both_modes():
             depths = compositing.expected_depth(weights, middles) + compositing.median_depth(weights, edges)
             return compositing.accumulate(weights, colors).sum() + depths
 
-        check_grads(jax.jit(render), (density, colors, edges, direction), order=1, modes=('fwd', 'rev'), rtol=1e-5, atol=1e-6)
+        inputs = (density, colors, edges, direction)
+        check_grads(jax.jit(render), inputs, order=1, modes=('fwd', 'rev'), rtol=1e-5, atol=1e-6)
 
 
 def test_errors_say_what_was_expected():

@@ -9,8 +9,11 @@ from neurend.models.nerf.batch import Batch
 from neurend.typing import Array
 
 Background = Literal['none', 'black', 'white', 'random']
-"""'none': photographs that show a whole scene, nothing is put behind the field. 'black', 'white': one known colour.
-'random': the truth's alpha is known, and each training ray has a colour of its own, so that emptiness cannot be faked."""
+"""What is behind the field.
+
+'none': photographs show a whole scene, nothing is put behind it. 'black', 'white': one known colour. 'random': the
+truth's alpha is known, and each training ray has a colour of its own, so that emptiness cannot be faked.
+"""
 
 _COLORS = {'none': (0.0, 0.0, 0.0), 'black': (0.0, 0.0, 0.0), 'white': (1.0, 1.0, 1.0), 'random': (1.0, 1.0, 1.0)}
 

@@ -80,8 +80,8 @@ def classic(
             sampled to infinity, and rendered depths are in the warped t (0 near, 1 at infinity).
 
     Returns:
-        A Method whose batches are `models.nerf.batch.Batch` and whose `render` takes `Rays` with one leading dim. Extras
-        of a rendering hold 'coarse', the coarse network's.
+        A Method whose batches are `models.nerf.batch.Batch` and whose `render` takes `Rays` with one leading dim. The
+        extras of a rendering hold 'coarse', the coarse network's.
     """
     if config.coarse_samples < 3:
         raise checks.InputError(f'coarse_samples: got {config.coarse_samples}, expected at least 3')
@@ -124,15 +124,14 @@ def classic(
 
         def integrate(field_fn: volume.FieldFn, t: Array) -> Rendering:
             edges = jnp.concatenate([t, far_rays[..., None]], axis=-1)
-            return volume.integrate(
-                field_fn, rays, edges, samples=t, background=behind_rays, last=_LAST_INTERVAL
-            )
+            return volume.integrate(field_fn, rays, edges, samples=t, background=behind_rays, last=_LAST_INTERVAL)
 
         t = sampling.stratified(keys[0], near_rays, far_rays, config.coarse_samples, spacing=config.spacing)
         coarse = integrate(field(keys[1], params['coarse'], codes), t)
+        assert coarse.weights is not None
         t = sampling.hierarchical(keys[2], t, coarse.weights, config.fine_samples)
         fine = integrate(field(keys[3], params['fine'], codes), t)
-        return fine.replace(extras={'coarse': coarse})
+        return dataclasses.replace(fine, extras={'coarse': coarse})
 
     def loss_fn(key: Key, params: PyTree, aux: PyTree, batch: Batch, step: Array) -> tuple[Array, Metrics]:
         del aux, step

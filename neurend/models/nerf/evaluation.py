@@ -62,9 +62,8 @@ def evaluator(
         }
         if example.mask is not None:
             values['psnr_masked'] = psnr(truth, prediction, (example.mask > 0).astype(np.float32))
-        pictures = dict(
-            zip(show.COMPARISON, show.comparison(truth, prediction, rendering.depth, rendering.alpha), strict=True)
-        )
+        shown = show.comparison(truth, prediction, rendering.depth, rendering.alpha)
+        pictures = {str(name): picture for name, picture in zip(show.COMPARISON, shown, strict=True)}
         return {name: float(value) for name, value in values.items()}, pictures
 
     return evaluate

@@ -14,8 +14,8 @@ class RadianceMLP(nn.Module):
     """Encoded positions and view directions to raw density and raw colour, before their activations.
 
     Eight layers of 256 with the input put in again after the fifth give the density and, linearly, a bottleneck of 256;
-    that and the view code pass one layer of 128 to the colour. With NeRF's codes of 63 and 27 it has 595,844 parameters,
-    with mip-NeRF's of 96 and 27, 612,740.
+    that and the view code pass one layer of 128 to the colour. With NeRF's codes of 63 and 27 it has 595,844
+    parameters, with mip-NeRF's of 96 and 27, 612,740.
 
     Attributes:
         depth: hidden layers of the trunk.

@@ -123,11 +123,12 @@ def mip(
         near_rays, far_rays = (jnp.full(rays.shape, bound, rays.origins.dtype) for bound in bounds)
         edges = sampling.stratified(keys[0], near_rays, far_rays, config.samples + 1, spacing=config.spacing)
         coarse = integrate(keys[1], params, rays, view_code, edges, behind_rays)
+        assert coarse.weights is not None
         edges = sampling.resample_edges(
             keys[2], edges, coarse.weights, config.samples, padding=config.resample_padding
         )
         fine = integrate(keys[3], params, rays, view_code, edges, behind_rays)
-        return fine.replace(extras={'coarse': coarse})
+        return dataclasses.replace(fine, extras={'coarse': coarse})
 
     def loss_fn(key: Key, params: PyTree, aux: PyTree, batch: Batch, step: Array) -> tuple[Array, Metrics]:
         del aux, step

@@ -29,7 +29,7 @@ def _params(method):
 
 def test_parameter_counts_are_the_published_ones():
     def layers(position, view, width=256):
-        trunk = (position + 1) * width + 4 * (width + 1) * width + (position + width + 1) * width + 2 * (width + 1) * width
+        trunk = (position + 1) * width + (position + width + 1) * width + 6 * (width + 1) * width
         heads = (width + 1) + (width + 1) * width
         return trunk + heads + (width + view + 1) * 128 + (128 + 1) * 3
 
@@ -66,9 +66,8 @@ def test_learns_a_ball(factory, config):
     image = np.asarray(jnp.round(rgba * 255), np.uint8)
     values, pictures = method.evaluate(state, Example('ball', view, image, np.asarray(alpha > 0, np.uint8) * 255))
     assert values['psnr'] > 24 and values['psnr_masked'] > 20 and values['ssim'] > 0.9 and values['ssim_uniform'] > 0.9
-    assert {name: picture.shape for name, picture in pictures.items()} == {
-        name: (16, 16, 3) for name in ('truth', 'prediction', 'depth', 'error')
-    }
+    assert set(pictures) == {'truth', 'prediction', 'depth', 'error'}
+    assert all(picture.shape == (16, 16, 3) for picture in pictures.values())
     # Through the middle half the light stops within log(2) / density of the front.
     rendering = jax.jit(method.render)(state, jax.tree.map(lambda leaf: leaf[8:9, 8], rays))
     np.testing.assert_allclose(rendering.median, 3.0 + np.log(2) / analytic.DENSITY, atol=0.25)
