@@ -53,7 +53,7 @@ def test_evaluation_writes_table_pictures_and_page(workdir, capsys):
     assert (folder / 'page.html').read_text().count('data:image/jpeg') == 3
 
 
-def test_video_of_every_path(workdir, tmp_path):
+def test_video_has_the_frames_asked_for(workdir, tmp_path):
     pytest.importorskip('av')
     config = render.Config(
         workdir=str(workdir), path=render.PathConfig(frames=3), output=str(tmp_path / 'a.mp4'), scale=2
@@ -63,25 +63,27 @@ def test_video_of_every_path(workdir, tmp_path):
     assert len(frames) == 3 and frames[0].shape == (32, 32, 3)
 
 
-def test_paths_look_at_the_scene(workdir, tmp_path):
+@pytest.mark.parametrize('kind', ['orbit', 'ellipse', 'spline'])
+def test_paths_look_at_the_scene(workdir, kind):
+    scene = trained.load(str(workdir))[1].scene
+    focus = np.asarray(poses.focus_point(scene.cameras.world_from_camera))
+    way = render.camera_path(render.PathConfig(kind=kind, frames=7), scene)
+    assert way.shape == (7, 4, 4) and way.dtype == np.float32
+    rotations = way[:, :3, :3]
+    np.testing.assert_allclose(rotations @ rotations.swapaxes(1, 2), np.tile(np.eye(3), (7, 1, 1)), atol=1e-5)
+    toward = focus - way[:, :3, 3]
+    cosine = np.sum(way[:, :3, 2] * toward, -1) / np.linalg.norm(toward, axis=-1)
+    assert cosine.min() > 0.9
+
+
+def test_paths_from_files_are_in_the_frame_of_the_source(workdir, tmp_path):
     settings, setup, _ = trained.load(str(workdir))
     scene = setup.scene
-    focus = np.asarray(poses.focus_point(scene.cameras.world_from_camera))
     assert render.choose(render.PathConfig(), settings, scene) == 'orbit'
     assert render.choose(render.PathConfig(), settings, dataclasses.replace(scene, forward_facing=True)) == 'spiral'
-    for kind in ('orbit', 'ellipse', 'spline'):
-        way = render.camera_path(render.PathConfig(kind=kind, frames=7), scene)
-        assert way.shape == (7, 4, 4) and way.dtype == np.float32
-        np.testing.assert_allclose(
-            way[:, :3, :3] @ way[:, :3, :3].swapaxes(1, 2), np.tile(np.eye(3), (7, 1, 1)), atol=1e-5
-        )
-        toward = focus - way[:, :3, 3]
-        cosine = np.sum(way[:, :3, 2] * toward, -1) / np.linalg.norm(toward, axis=-1)
-        assert cosine.min() > 0.9
     given = np.asarray(scene.cameras.world_from_camera)
     (tmp_path / 'path.json').write_text(json.dumps(given.tolist()))
-    scaled = np.diag([2.0, 2.0, 2.0, 1.0])
-    moved = dataclasses.replace(scene, scene_from_source=scaled)
+    moved = dataclasses.replace(scene, scene_from_source=np.diag([2.0, 2.0, 2.0, 1.0]))
     way = render.camera_path(render.PathConfig(kind='file', file=str(tmp_path / 'path.json')), moved)
     np.testing.assert_allclose(way[:, :3, 3], 2 * given[:, :3, 3], rtol=1e-5)
     np.testing.assert_allclose(way[:, :3, :3], given[:, :3, :3], atol=1e-5)
