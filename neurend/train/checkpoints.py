@@ -19,6 +19,9 @@ from neurend.checks import InputError
 from neurend.models.state import State
 from neurend.typing import PyTree
 
+# What a checkpoint takes beside its arrays, in bytes.
+_OVERHEAD = 100_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
@@ -73,6 +76,7 @@ class Checkpoints:
             InputError: this or the save before could not be written (a full disk); older checkpoints are untouched.
         """
         step = int(state.step)
+        self._attempt(lambda: self._check_room(trees.size_bytes(state)), step)
         named = dict(trees.named_leaves(state))
         sums = {name: int(value) for name, value in jax.device_get(_checksums(named)).items()}
         leaves = {
@@ -170,6 +174,12 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f'set aside {step}')
         self._manager.reload()
+
+    def _check_room(self, size: int) -> None:
+        # Asked beforehand, since a write that fails half-way costs time and a page of the writers' own complaints.
+        free = shutil.disk_usage(self.folder).free
+        if free < size + _OVERHEAD:
+            raise OSError(f'it needs {(size + _OVERHEAD) / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free')
 
     def _attempt(self, action: Callable[[], Any], step: int | None) -> None:
         try:

@@ -117,6 +117,7 @@ class Runner:
             return
         self._say('compiling the training step ...')
         start = time.perf_counter()
+        batch = _with(batch, meshes.batch_shardings(batch, self.mesh))
         traced = self._one.trace(self._key, self._data, state, batch)
         _, metrics = traced.out_info
         self._check(metrics)
@@ -125,11 +126,7 @@ class Runner:
             on_cpu = self.mesh.devices.flat[0].platform == 'cpu'
             self.fused_steps = 1 if on_cpu and 'conv_general_dilated' in str(traced.jaxpr) else _FUSED
         stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.fused_steps, *leaf.shape), leaf.dtype), batch)
-        stacked = jax.tree.map(
-            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            stacked,
-            meshes.batch_shardings(stacked, self.mesh, axis=1),
-        )
+        stacked = _with(stacked, meshes.batch_shardings(stacked, self.mesh, axis=1))
         totals = self.totals()
         everywhere = meshes.replicated(self.mesh)
         outputs = (self.shardings(state), jax.tree.map(lambda _: everywhere, totals), everywhere)
@@ -187,6 +184,10 @@ class Runner:
                 + (f' of shapes {shapes}' if shapes else '')
                 + ', expected scalars with "loss" among them'
             )
+
+
+def _with(shapes: PyTree, shardings: PyTree) -> PyTree:
+    return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings)
 
 
 def _signature(state: State) -> tuple[Any, ...]:

@@ -1,0 +1,179 @@
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from neurend import trees
+from neurend.checks import InputError
+from neurend.train import lock
+from neurend.train import mesh as meshes
+from neurend.train.checkpoints import Checkpoints
+from tests.train import tiny
+
+
+def shardings(tree):
+    return meshes.state_shardings(tree, meshes.make())
+
+
+def damage_bits(folder: Path) -> None:
+    """Flips one bit in each data file."""
+    for path in (folder / 'state').rglob('d/*'):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 4
+        path.write_bytes(bytes(data))
+
+
+def truncate_arrays(folder: Path) -> None:
+    for path in (folder / 'state').rglob('d/*'):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def remove_record(folder: Path) -> None:
+    (folder / 'run' / 'metadata').unlink()
+
+
+def garble_record(folder: Path) -> None:
+    (folder / 'run' / 'metadata').write_text('{"leaves": {"step"')
+
+
+@pytest.mark.parametrize('damage', [damage_bits, truncate_arrays, remove_record, garble_record])
+def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, capsys, damage):
+    tiny.run(tmp_path, steps=40)
+    damage(tmp_path / 'checkpoints' / '40')
+    capsys.readouterr()
+    resumed = tiny.run(tmp_path)
+    said = capsys.readouterr().out
+    assert 'checkpoints/40: cannot be read (' in said and 'trying the one before' in said
+    assert 'resuming after step 20' in said
+    assert [path.name.split('_')[0] for path in (tmp_path / 'checkpoints_damaged').iterdir()] == ['40']
+    whole = tiny.run(tmp_path / 'whole')
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+def test_no_checkpoint_that_can_be_read(tmp_path):
+    tiny.run(tmp_path, steps=10)
+    truncate_arrays(tmp_path / 'checkpoints' / '10')
+    with pytest.raises(InputError, match=r'none of steps \[10\] can be read'):
+        tiny.run(tmp_path)
+
+
+def test_a_checkpoint_of_another_method(tmp_path):
+    tiny.run(tmp_path, steps=10)
+    method = tiny.method()
+
+    def init(key):
+        state = method.init(key)
+        return state.replace(params=state.params | {'more': state.params['out']})
+
+    with pytest.raises(InputError, match=r'another method or configuration \(it differs at params/more\)'):
+        tiny.loop.fit(method._replace(init=init), tiny.device_source(), workdir=tmp_path, steps=20, tensorboard=False)
+    assert (tmp_path / 'checkpoints' / '10').is_dir()
+
+
+def test_only_the_newest_stay(tmp_path):
+    tiny.run(tmp_path, checkpoint_every=10, keep=2)
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['40', '50']
+
+
+def test_everything_comes_back(tmp_path):
+    state = jax.device_put(tiny.method().init(jax.random.key(0)), meshes.replicated(meshes.make()))
+    state = state.replace(aux={'flags': jax.numpy.array([True, False]), 'half': jax.numpy.ones(3, jax.numpy.bfloat16)})
+    checkpoints = Checkpoints(tmp_path / 'c')
+    assert checkpoints.latest() is None and checkpoints.restore(state, shardings) is None
+    checkpoints.save(state, iterator=b'\x00\xff', notes={'seed': 3})
+    checkpoints.close()
+    restored = Checkpoints(tmp_path / 'c').restore(jax.eval_shape(lambda: state), shardings)
+    assert restored is not None and restored.iterator == b'\x00\xff' and restored.notes == {'seed': 3}
+    assert [name for name, _ in trees.named_leaves(restored.state)] == [name for name, _ in trees.named_leaves(state)]
+    jax.tree.map(np.testing.assert_array_equal, restored.state, state)
+    assert restored.state.aux['half'].dtype == jax.numpy.bfloat16
+
+
+# The writing library's threads complain on their own when they are stopped.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_a_save_that_fails_leaves_the_last_good_one(tmp_path):
+    """A limit on the size of files stands in for a full disk: the system refuses to write."""
+    tiny.run(tmp_path, steps=20)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1100, limits[1]))
+        with pytest.raises(InputError) as error:
+            tiny.run(tmp_path, steps=40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert 'cannot be written to' in str(error.value) and 'the last good one is step 20' in str(error.value)
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['20']
+    resumed = tiny.run(tmp_path, steps=40)
+    jax.tree.map(np.testing.assert_array_equal, resumed, tiny.run(tmp_path / 'whole', steps=40))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KiB."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        done = False
+    if not done:
+        pytest.skip('mounting a small file system is not allowed here')
+    yield folder
+    subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ('left', 'message'),
+    [
+        (0, r'metrics.jsonl: cannot be written \(No space left on device\)'),
+        (16_384, r'needs 0\.\d+ MB, the disk has 0\.0 MB free.*the last good one is step 20'),
+    ],
+)
+def test_a_full_disk(small_disk, left, message):
+    tiny.run(small_disk, steps=20)
+    (small_disk / 'ballast').write_bytes(b'')
+    with open(small_disk / 'ballast', 'wb', buffering=0) as ballast, pytest.raises(OSError, match='No space left'):
+        while True:
+            ballast.write(bytes(4096))
+    os.truncate(small_disk / 'ballast', (small_disk / 'ballast').stat().st_size - left)
+    with pytest.raises(InputError, match=message):
+        tiny.run(small_disk, steps=40)
+    os.remove(small_disk / 'ballast')
+    assert int(tiny.run(small_disk, steps=40).step) == 40
+
+
+def test_two_runs_in_one_workdir(tmp_path):
+    with lock.hold(tmp_path):
+        with pytest.raises(InputError, match=rf'process {os.getpid()} on \S+ trains in it'):
+            tiny.run(tmp_path, steps=10)
+    assert int(tiny.run(tmp_path, steps=10).step) == 10
+
+
+def _hold_and_die(folder: Path, ready) -> None:
+    with lock.hold(folder):
+        ready.set()
+        signal.pause()
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+    context = multiprocessing.get_context('spawn')
+    ready = context.Event()
+    process = context.Process(target=_hold_and_die, args=(tmp_path, ready))
+    process.start()
+    assert ready.wait(120)
+    with pytest.raises(InputError, match=f'process {process.pid} on'):
+        lock.hold(tmp_path).__enter__()
+    process.kill()
+    process.join()
+    assert (tmp_path / 'lock').exists()
+    with lock.hold(tmp_path):
+        pass

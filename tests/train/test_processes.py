@@ -1,0 +1,111 @@
+"""Runs in processes of their own: killed ones, and several that train together."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, '-m', 'tests.train.tiny']
+
+
+def start(workdir, *options, steps=50):
+    command = [*COMMAND, f'--workdir={workdir}', f'--steps={steps}', *options]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    return said
+
+
+def result(path):
+    return [np.asarray(leaf) for leaf in json.loads(path.read_text())]
+
+
+def metric_lines(workdir):
+    path = workdir / 'metrics.jsonl'
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def kill_and_resume(tmp_path, kills, *, steps, seed):
+    """Kills a run at random moments, each after it has made some headway; returns the final states of both."""
+    finish(start(tmp_path / 'whole', '--every=10', f'--result={tmp_path / "whole.json"}', '--host', steps=steps))
+    moments = random.Random(seed)
+    options = ('--every=10', f'--result={tmp_path / "killed.json"}', '--host')
+    count = 0
+    while count < kills:
+        process = start(tmp_path / 'killed', *options, steps=steps)
+        lines = metric_lines(tmp_path / 'killed')
+        while metric_lines(tmp_path / 'killed') <= lines and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.3))
+        if process.poll() is not None:  # it was faster than we
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        count += 1
+    assert count, 'the run ended before it could be killed'
+    finish(start(tmp_path / 'killed', *options, steps=steps))
+    return result(tmp_path / 'whole.json'), result(tmp_path / 'killed.json')
+
+
+def test_killed_twice_and_resumed_is_uninterrupted(tmp_path):
+    whole, killed = kill_and_resume(tmp_path, 2, steps=2000, seed=0)
+    for a, b in zip(whole, killed, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_and_resumed_is_uninterrupted(tmp_path):
+    whole, killed = kill_and_resume(tmp_path, 10, steps=8000, seed=1)
+    for a, b in zip(whole, killed, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(('localhost', 0))
+        return listener.getsockname()[1]
+
+
+def together(workdir, *options, steps=50):
+    port = free_port()
+    pair = [
+        start(workdir, '--cpus=2', f'--port={port}', f'--process={rank}', *options, steps=steps) for rank in range(2)
+    ]
+    return [finish(process) for process in pair]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('options', [('--shard_above=8',), ('--host',)])
+def test_two_processes_of_two_devices_agree_with_one(tmp_path, options):
+    finish(start(tmp_path / 'one', f'--result={tmp_path / "one.json"}', *options))
+    first, second = together(tmp_path / 'pair', *options, steps=30)
+    assert 'step 30/30' in first and 'step 30/30' not in second
+    first, _ = together(tmp_path / 'pair', *options)
+    assert 'resuming after step 30' in first
+    # What the pair saved goes on in one process, and is what that process trained by itself.
+    finish(start(tmp_path / 'pair', f'--result={tmp_path / "pair.json"}', *options))
+    for a, b in zip(result(tmp_path / 'one.json'), result(tmp_path / 'pair.json'), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_two_processes_stops_both(tmp_path):
+    port = free_port()
+    pair = [start(tmp_path, '--cpus=2', f'--port={port}', f'--process={rank}', steps=200_000) for rank in range(2)]
+    while not metric_lines(tmp_path) and pair[0].poll() is None:
+        time.sleep(0.1)
+    pair[1].send_signal(signal.SIGTERM)
+    first, _ = [finish(process) for process in pair]
+    assert 'stopped by SIGTERM' in first
