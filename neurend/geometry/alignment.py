@@ -38,20 +38,22 @@ def fit_similarity(source: Array, target: Array) -> Similarity:
     """
     checks.shape('target', target, 'n 3', sizes=checks.shape('source', source, 'n 3'))
     source_mean, target_mean = source.mean(0), target.mean(0)
-    centered = source - source_mean
-    covariance = jnp.matmul((target - target_mean).T, centered, precision='highest') / len(source)
+    centered = source - source_mean[None]
+    covariance = jnp.matmul((target - target_mean[None]).T, centered, precision='highest') / len(source)
     left, values, right = jnp.linalg.svd(covariance)
     # The nearest orthogonal matrix may mirror; then the weakest axis is turned round.
     signs = jnp.ones(3, values.dtype).at[2].set(jnp.sign(jnp.linalg.det(left) * jnp.linalg.det(right)))
-    rotation = jnp.matmul(left * signs, right, precision='highest')
+    rotation = jnp.matmul(left * signs[None], right, precision='highest')
     scale = (values * signs).sum() / jnp.square(centered).sum(-1).mean()
     return Similarity(scale, rotation, target_mean - scale * transforms.rotate(rotation, source_mean))
 
 
 def apply_to_poses(similarity: Similarity, poses: Array) -> Array:
     """Moves poses [... 4 4] (world_from_camera): centres by the similarity, axes by its rotation."""
-    rotation = jnp.matmul(similarity.rotation, poses[..., :3, :3], precision='highest')
-    center = similarity.scale * transforms.rotate(similarity.rotation, poses[..., :3, 3]) + similarity.translation
+    scale, turn, shift = similarity
+    rotation = jnp.matmul(turn, poses[..., :3, :3], precision='highest')
+    center = scale * transforms.rotate(turn, poses[..., :3, 3])
+    center = center + jnp.broadcast_to(shift, center.shape)
     return transforms.from_rt(rotation, center)
 
 

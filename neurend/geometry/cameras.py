@@ -106,6 +106,7 @@ def make(
     return Camera(pose, focal, center, distortion, size, model)
 
 
+@jax.jit
 def project(camera: Camera, points: Array) -> tuple[Array, Array]:
     """Projects world points.
 
@@ -135,6 +136,7 @@ def project(camera: Camera, points: Array) -> tuple[Array, Array]:
     return plane * focal + center, depth
 
 
+@jax.jit
 def rays(camera: Camera, pixels: Array, *, index: Array | int | None = None) -> Rays:
     """Casts the rays through pixels.
 

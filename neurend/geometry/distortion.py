@@ -137,13 +137,16 @@ def fisheye_from_direction(directions: Array, coefficients: Array) -> Array:
     directions, coefficients = align((directions, 1), (coefficients, 1))
     xy, z = directions[..., :2], directions[..., 2]
     across = safe_norm(xy)
-    near_axis = across < 1e-12 * jnp.abs(z)
-    # On the axis both arguments would be free of a gradient to follow: take the limit theta / across = 1 / z.
-    theta = jnp.where(near_axis, 0, jnp.arctan2(jnp.where(near_axis, 1, across), jnp.where(near_axis, 1, z)))
+    # On the axis the direction across is undefined; the limit of theta / across is 1 / z before the camera, and behind
+    # it (theta = pi) any direction is as right as x.
+    before = (z >= 0) & (across <= 1e-12 * z)
+    behind = (z < 0) & (across == 0)
+    theta = jnp.where(before, 0, jnp.arctan2(jnp.where(before, 1, across), jnp.where(before, 1, z)))
     radius = fisheye_distort(theta, coefficients)
-    on_axis = 1 / jnp.where(near_axis, z, 1)
-    scale = jnp.where(near_axis, on_axis, radius / jnp.where(across > 0, across, 1))
-    return xy * scale[..., None]
+    limit = 1 / jnp.where(before & (z > 0), z, 1)
+    scale = jnp.where(before, limit, radius / jnp.where(across > 0, across, 1))
+    aside = jnp.stack([radius, jnp.zeros_like(radius)], axis=-1)
+    return jnp.where(behind[..., None], aside, xy * scale[..., None])
 
 
 def _radial(r2: Array, coefficients: Array) -> Array:

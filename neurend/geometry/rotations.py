@@ -1,11 +1,13 @@
 """Rotations: matrices, quaternions (w, x, y, z), rotation vectors (axis times angle) and the continuous 6-D form.
 
-Every map has finite gradients of any order, at the identity and at half turns too.
+Every map has finite gradients of any order, at the identity and at half turns too. The longer ones are compiled as a
+whole, which spares callers outside `jit` a compilation per operation.
 """
 
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from neurend.geometry.leading import align
@@ -31,6 +33,7 @@ _COTANGENT_REMAINDER = (
 )
 
 
+@jax.jit
 def exp(vector: Array) -> Array:
     """Rotation matrices [... 3 3] of rotation vectors [... 3] (axis times angle in radians): Rodrigues' formula."""
     squared = jnp.sum(vector * vector, axis=-1)
@@ -44,6 +47,7 @@ def exp(vector: Array) -> Array:
     )
 
 
+@jax.jit
 def log(matrix: Array) -> Array:
     """Rotation vectors [... 3], of length at most pi, of rotation matrices [... 3 3]: the inverse of `exp`.
 

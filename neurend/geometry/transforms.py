@@ -1,5 +1,6 @@
 """Rigid transforms: 4x4 matrices, named `target_from_source`, that act on column vectors."""
 
+import jax
 import jax.numpy as jnp
 
 from neurend.geometry import rotations
@@ -58,6 +59,7 @@ def inverse(transform: Array) -> Array:
     return from_rt(rotation, -rotate(rotation, transform[..., :3, 3]))
 
 
+@jax.jit
 def look_at(eye: Array, target: Array, up: Array) -> Array:
     """Poses of OpenCV cameras at `eye` that look at `target` with `up` upward in the picture.
 
@@ -93,6 +95,7 @@ def opencv_from_llff(world_from_camera: Array) -> Array:
     return jnp.concatenate([right, down, -backward, center], axis=-1)
 
 
+@jax.jit
 def se3_exp(twist: Array) -> Array:
     """Rigid transforms [... 4 4] of twists [... 6]: (translation, rotation vector), the exponential map of SE(3)."""
     translation, vector = twist[..., :3], twist[..., 3:]
@@ -103,6 +106,7 @@ def se3_exp(twist: Array) -> Array:
     return from_rt(rotations.exp(vector), moved)
 
 
+@jax.jit
 def se3_log(transform: Array) -> Array:
     """Twists [... 6]: (translation, rotation vector) of rigid transforms [... 4 4]: the inverse of `se3_exp`."""
     vector, moved = rotations.log(transform[..., :3, :3]), transform[..., :3, 3]
