@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,6 @@ RenderRays = Callable[[PyTree, Rays], Rendering]
 # Chunks beyond this many rays are no faster; below the smallest, a budget is refused rather than crept through.
 _LARGEST_CHUNK = 1 << 13
 _SMALLEST_CHUNK = 64
-_PROBES = (256, 1024)
 # What XLA's account of a computation leaves out: its compiler, thread stacks, fragmentation, and the image itself,
 # which must not enter the chunk or another image size would mean another compilation (800 x 800 pixels take 15 MB).
 _UNACCOUNTED_BYTES = 200_000_000
@@ -28,10 +28,11 @@ _UNACCOUNTED_BYTES = 200_000_000
 class Tiler:
     """Renders full images of any size, and any camera of one model, by one compiled function.
 
-    The chunk is derived once, from the temporary memory that XLA's analysis states for two probe sizes. `memory_mb`
-    bounds the growth of memory by a call, the image returned included, on the device and (on a CPU, where they are the
-    same) of the process; what the caller already holds, such as the parameters, is not counted. An instance may be kept
-    for as long as the shapes of `state` stay the same; after a change of shapes it adapts by one more compilation.
+    The chunk is derived once: from the size of the first image, and from the temporary memory that XLA's analysis of
+    the compiled program states. `memory_mb` bounds the growth of memory by a call, the image returned included, on the
+    device and (on a CPU, where they are the same) of the process; what the caller already holds, such as the
+    parameters, is not counted. An instance may be kept for as long as the shapes of `state` stay the same; after a
+    change of shapes it adapts by one more compilation.
 
     Args:
         render_rays: `render_rays(state, rays) -> Rendering`, pure, for rays with one leading dim. Only its quantities
@@ -47,7 +48,7 @@ class Tiler:
         if memory_mb <= 0:
             raise checks.InputError(f'memory_mb: got {memory_mb}, expected a positive number of MB')
         self._memory_mb = memory_mb
-        self._chunks: dict[object, int] = {}
+        self._programs: dict[object, tuple[int, Any]] = {}
 
         def render_chunk(state: PyTree, camera: Camera, start: Array, index: Array, offsets: Array) -> Rendering:
             width, height = camera.size[0], camera.size[1]
@@ -82,44 +83,47 @@ class Tiler:
         checks.shape('camera.focal', camera.focal, '2', 'Give one camera, without leading dims.')
         width, height = (int(side) for side in np.asarray(camera.size))
         camera = jax.tree.map(jnp.asarray, camera)
-        chunk = self.chunk(state, camera)
+        if width < 1 or height < 1:
+            raise checks.InputError(f'camera.size: got ({width}, {height}), expected at least one pixel')
+        chunk, program = self._program(state, camera, width * height)
         offsets = jnp.arange(chunk, dtype=jnp.int32)
         parts = []
         for start in range(0, width * height, chunk):
             # One chunk at a time is waited for, since chunks in flight together would each hold their temporaries.
-            part = jax.device_get(self._render_chunk(state, camera, jnp.int32(start), jnp.int32(index), offsets))
+            part = jax.device_get(program(state, camera, jnp.int32(start), jnp.int32(index), offsets))
             parts.append(jax.tree.map(lambda leaf: leaf[: width * height - len(parts) * chunk], part))
-        if not parts:
-            raise checks.InputError(f'camera.size: got ({width}, {height}), expected at least one pixel')
         image = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return jax.tree.map(lambda leaf: leaf.reshape(height, width, *leaf.shape[1:]), image)
 
-    def chunk(self, state: PyTree, camera: Camera) -> int:
-        """How many rays at a time fit the budget, by XLA's own account of two probe sizes."""
-        key = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), (state, camera))
-        key = (tuple(jax.tree.leaves(key)), camera.model)
-        if key not in self._chunks:
-            available = self._memory_mb * 1_000_000 - _UNACCOUNTED_BYTES
-            low, high = (self._chunk_bytes(state, camera, size) for size in _PROBES)
-            slope = max(high - low, 1) / (_PROBES[1] - _PROBES[0])
-            fixed = max(low - slope * _PROBES[0], 0)
-            rays = int((available - fixed) / slope)
-            if rays < _SMALLEST_CHUNK:
-                least = math.ceil((_UNACCOUNTED_BYTES + fixed + slope * _SMALLEST_CHUNK) / 1_000_000)
-                raise checks.InputError(
-                    f'memory_mb: got {self._memory_mb}, expected at least {least} for this renderer. Raise the budget or '
-                    'lower the number of samples.'
-                )
-            self._chunks[key] = min(_LARGEST_CHUNK, rays // _SMALLEST_CHUNK * _SMALLEST_CHUNK)
-        return self._chunks[key]
-
-    def _chunk_bytes(self, state: PyTree, camera: Camera, rays: int) -> int:
-        offsets = jax.ShapeDtypeStruct((rays,), jnp.int32)
+    def _program(self, state: PyTree, camera: Camera, pixels: int) -> tuple[int, Any]:
+        """How many rays at a time fit the budget, by XLA's own account, and the program compiled for them."""
+        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((state, camera))]
+        key = (camera.model, *((leaf.shape, leaf.dtype, leaf.sharding) for leaf in leaves))
+        if key in self._programs:
+            return self._programs[key]
+        available = self._memory_mb * 1_000_000 - _UNACCOUNTED_BYTES
+        # Chunks of equal size waste least on padding.
+        chunk = _round_up(math.ceil(pixels / math.ceil(pixels / _LARGEST_CHUNK)))
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
-        analysis = self._render_chunk.lower(state, camera, scalar, scalar, offsets).compile().memory_analysis()
-        if analysis is None:
-            raise NotImplementedError(f'XLA gives no account of memory on {jax.default_backend()}')
-        return analysis.temp_size_in_bytes + 2 * analysis.output_size_in_bytes
+        while True:
+            offsets = jax.ShapeDtypeStruct((chunk,), jnp.int32)
+            program = self._render_chunk.lower(state, camera, scalar, scalar, offsets).compile()
+            analysis = program.memory_analysis()
+            if analysis is None:
+                raise NotImplementedError(f'XLA gives no account of memory on {jax.default_backend()}')
+            needed = analysis.temp_size_in_bytes + 2 * analysis.output_size_in_bytes
+            if needed <= available:
+                self._programs[key] = (chunk, program)
+                return chunk, program
+            # Memory is all but proportional to rays; the rest is found out by compiling again.
+            smaller = int(0.95 * chunk * available / needed) // _SMALLEST_CHUNK * _SMALLEST_CHUNK
+            if smaller < _SMALLEST_CHUNK:
+                least = math.ceil((_UNACCOUNTED_BYTES + needed * max(_SMALLEST_CHUNK / chunk, 0.01)) / 0.95e6)
+                raise checks.InputError(
+                    f'memory_mb: got {self._memory_mb}, expected at least about {least} for this renderer. Raise the '
+                    'budget or lower the number of samples.'
+                )
+            chunk = smaller
 
 
 def full_image(
@@ -137,3 +141,7 @@ def full_image(
         A Rendering of NumPy arrays `H W ...`, without weights and edges.
     """
     return Tiler(lambda _, rays: render_rays(rays), memory_mb=memory_mb)((), camera, index=index)
+
+
+def _round_up(rays: int) -> int:
+    return math.ceil(rays / _SMALLEST_CHUNK) * _SMALLEST_CHUNK
