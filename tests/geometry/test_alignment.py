@@ -32,7 +32,7 @@ def test_undoes_a_similarity_exactly():
 
 def test_does_not_mirror():
     points = jax.random.normal(jax.random.key(0), (10, 3))
-    found = alignment.fit_similarity(points, points * jnp.array([1.0, 1.0, -1.0]))
+    found = alignment.fit_similarity(points, points * jnp.array([[1.0, 1.0, -1.0]]))
     np.testing.assert_allclose(jnp.linalg.det(found.rotation), 1, atol=1e-5)
 
 
@@ -41,7 +41,7 @@ def test_similarity_is_the_least_squares_optimum():
     target = 0.6 * source[:, ::-1] + 0.3 * jax.random.normal(jax.random.key(1), (20, 3))
 
     def residual(found):
-        moved = found.scale * transforms.rotate(found.rotation, source) + found.translation
+        moved = found.scale * transforms.rotate(found.rotation, source) + found.translation[None]
         return float(jnp.square(moved - target).sum())
 
     best = alignment.fit_similarity(source, target)
