@@ -112,6 +112,11 @@ def errors(cameras: Camera, truth: Camera) -> dict[str, float]:
     }
 
 
+def depth_of(cameras: Camera) -> float:
+    """Depth of the scene's middle, the origin, as the cameras have it."""
+    return float(np.median(np.linalg.norm(np.asarray(cameras.world_from_camera)[:, :3, 3], axis=-1)))
+
+
 def build(config: Config, cameras: Camera, *, near: float, far: float) -> Method:
     """The hash method, refining cameras."""
     optimizer = optimizers.by_name(
@@ -125,6 +130,7 @@ def build(config: Config, cameras: Camera, *, near: float, far: float) -> Method
         step.stepper(optimizer),
         cameras,
         parts=config.parts,
+        depth=depth_of(cameras),
     )
 
 
@@ -148,7 +154,7 @@ def main(config: Config) -> dict[str, Any]:
         seed=config.seed,
         log_every=config.log_every,
     )
-    refined = poses.correct(jax.device_get(state.params['cameras']), started)
+    refined = poses.correct(jax.device_get(state.params['cameras']), started, depth=depth_of(started))
     after = errors(refined, scene.cameras)
     print(f'after: {_sentence(after)}', flush=True)
     report = {'before': before, 'after': after}

@@ -113,7 +113,7 @@ class HashField:
         cube, inside = bounds.to_cube(points)
         code = self.grid.encode(params['grid'], cube, reverse_only=True)
         if levels is not None:
-            code = code * jnp.repeat(levels, self.grid.features)
+            code = code * jnp.broadcast_to(jnp.repeat(levels, self.grid.features), code.shape)
         out = fields.apply(self._networks[0], params['density'], code)
         return density(out[..., 0], inside, bounds), out[..., 1:]
 

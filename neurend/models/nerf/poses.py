@@ -46,11 +46,17 @@ def init(count: int, parts: tuple[Part, ...] = ('pose',)) -> dict[str, Array]:
     return {part: jnp.zeros(shapes[part]) for part in PARTS if part in parts}
 
 
-def correct(corrections: PyTree, cameras: Camera) -> Camera:
+def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0) -> Camera:
     """Applies corrections, as made by `init`, to cameras [n].
 
-    A twist acts in the frame of its camera (`world_from_camera @ se3_exp(twist)`), about the camera's own centre, where
-    rotation and translation are least coupled.
+    A twist turns its camera about the point at `depth` on its optical axis and moves it in units of that depth, along
+    the camera's axes. Turning about its own centre instead would be nearly the same image motion as moving it sideways,
+    and the valley along which the two cancel takes descent long to walk down.
+
+    Args:
+        corrections: of the parts to be corrected.
+        cameras: [n].
+        depth: of what the cameras look at.
 
     >>> camera = cameras_lib.make(jnp.eye(4)[None], 50.0, size=(8, 8))
     >>> bool((correct(init(1, PARTS), camera.replace(model='opencv')).focal == camera.focal).all())
@@ -61,24 +67,35 @@ def correct(corrections: PyTree, cameras: Camera) -> Camera:
             f'distortion of {cameras.model!r} cameras cannot be refined; make them model opencv or fisheye'
         )
     changed: dict[str, Array] = {}
+    shared = {
+        part: jnp.broadcast_to(value, (*cameras.shape, len(value)))
+        for part, value in corrections.items()
+        if part != 'pose'
+    }
     if 'pose' in corrections:
-        moved = transforms.se3_exp(corrections['pose'])
+        unit = jnp.asarray([depth, depth, depth, 1, 1, 1], corrections['pose'].dtype)
+        turned = transforms.se3_exp(corrections['pose'] * unit[None])
+        # Conjugation by the shift to the pivot: p + R (x - p) + t.
+        pivot = jnp.asarray([0, 0, depth], turned.dtype)
+        shift = pivot[None] - transforms.rotate(turned, pivot) + turned[..., :3, 3]
+        moved = transforms.from_rt(turned[..., :3, :3], shift)
         changed['world_from_camera'] = transforms.compose(jnp.asarray(cameras.world_from_camera), moved)
     if 'focal' in corrections:
-        changed['focal'] = cameras.focal * jnp.exp(corrections['focal'])
+        changed['focal'] = cameras.focal * jnp.exp(shared['focal'])
     if 'center' in corrections:
-        changed['center'] = cameras.center + cameras.focal * corrections['center']
+        changed['center'] = cameras.center + cameras.focal * shared['center']
     if 'distortion' in corrections:
-        changed['distortion'] = cameras.distortion + corrections['distortion']
+        changed['distortion'] = cameras.distortion + shared['distortion']
     return cameras.replace(**changed)
 
 
-def correcting_loss(loss_fn: LossFn, cameras: Camera) -> LossFn:
+def correcting_loss(loss_fn: LossFn, cameras: Camera, *, depth: float = 1.0) -> LossFn:
     """A loss of parameters {'method': ..., 'cameras': corrections} from a loss of the method's own.
 
     Args:
         loss_fn: the method's; it reads `batch.rays`.
         cameras: [n], to be corrected.
+        depth: see `correct`.
 
     Returns:
         A loss whose batches need `index` [n] int32 and `pixels` [n 2]; the `rays` they have are replaced.
@@ -86,7 +103,7 @@ def correcting_loss(loss_fn: LossFn, cameras: Camera) -> LossFn:
     cameras = jax.tree.map(jnp.asarray, cameras)
 
     def loss(key: Key, params: PyTree, aux: PyTree, batch: Any, step: Array) -> tuple[Array, Metrics]:
-        corrected = correct(params['cameras'], cameras)
+        corrected = correct(params['cameras'], cameras, depth=depth)
         rays = cameras_lib.rays(corrected[batch.index], batch.pixels, index=batch.index)
         return loss_fn(key, params['method'], aux, batch.replace(rays=rays), step)
 
@@ -94,7 +111,12 @@ def correcting_loss(loss_fn: LossFn, cameras: Camera) -> LossFn:
 
 
 def refining(
-    factory: Callable[[Stepper], Method], stepper: Stepper, cameras: Camera, *, parts: tuple[Part, ...] = ('pose',)
+    factory: Callable[[Stepper], Method],
+    stepper: Stepper,
+    cameras: Camera,
+    *,
+    parts: tuple[Part, ...] = ('pose',),
+    depth: float = 1.0,
 ) -> Method:
     """Makes a method that also refines the cameras of its images.
 
@@ -105,10 +127,11 @@ def refining(
             rate of their own (`train.optimizers.by_name`), near 1e-3 for poses.
         cameras: [n], those of the images in their order.
         parts: what to correct, see `init`.
+        depth: of what the cameras look at, see `correct`.
 
     Returns:
-        The method. `correct(state.weights['cameras'], cameras)` are the refined cameras; renders and evaluates with the
-        cameras it is given.
+        The method. `correct(state.weights['cameras'], cameras, depth=depth)` are the refined cameras; it renders and
+        evaluates with the cameras it is given.
 
     Raises:
         InputError: the method has an `update`, which knows only its own parameters.
@@ -121,7 +144,7 @@ def refining(
     inner = factory(
         Stepper(
             init=lambda params: stepper.init(join(params)),
-            step=lambda loss_fn: stepper.step(correcting_loss(loss_fn, cameras)),
+            step=lambda loss_fn: stepper.step(correcting_loss(loss_fn, cameras, depth=depth)),
             ema=stepper.ema,
         )
     )
