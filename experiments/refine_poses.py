@@ -21,7 +21,6 @@ from neurend.geometry import alignment, rotations, transforms
 from neurend.geometry.cameras import Camera
 from neurend.models.method import Method
 from neurend.models.nerf import poses
-from neurend.models.nerf.background import Background
 from neurend.models.nerf.hash import HashConfig, hash_grid
 from neurend.numerics import normalize
 from neurend.train import loop, optimizers, step
@@ -67,7 +66,7 @@ class Config:
     data_dir: str = ''
     workdir: str = 'out/refine_poses'
     factor: int = 1
-    background: Background = 'white'
+    background: Literal['white', 'black', 'random'] = 'white'
     parts: tuple[Literal['pose', 'focal', 'center', 'distortion'], ...] = ('pose',)
     perturb: PerturbConfig = PerturbConfig()
     rays: int = 4096
@@ -94,7 +93,7 @@ def perturb(key: Key, cameras: Camera, config: PerturbConfig) -> Camera:
     turned = jnp.matmul(pose[:, :3, :3], rotations.exp(jnp.deg2rad(config.degrees) * axes), precision='highest')
     moved = pose[:, :3, 3] + config.percent / 100 * distance * steps
     focal = jnp.asarray(cameras.focal) * (1 + config.focal_percent / 100)
-    return cameras.replace(world_from_camera=transforms.from_rt(turned, moved), focal=focal)
+    return dataclasses.replace(cameras, world_from_camera=transforms.from_rt(turned, moved), focal=focal)
 
 
 def errors(cameras: Camera, truth: Camera) -> dict[str, float]:
@@ -140,7 +139,7 @@ def main(config: Config) -> dict[str, Any]:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     started = perturb(key, scene.cameras, config.perturb)
     if 'distortion' in config.parts and started.model == 'pinhole':
-        started = started.replace(model='opencv')
+        started = dataclasses.replace(started, model='opencv')
     before = errors(started, scene.cameras)
     print(f'before: {_sentence(before)}', flush=True)
     source = batches.device_source(

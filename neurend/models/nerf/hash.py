@@ -162,8 +162,10 @@ def hash_grid(
         reached = 1 + (config.levels - 1) * step / config.coarse_to_fine_steps
         return jnp.clip(reached - jnp.arange(config.levels), 0.0, 1.0)
 
-    def shade(params: PyTree, rays: Rays, edges: Array, behind: Array | None, levels: Array | None) -> Rendering:
-        """Samples the field once in each interval between `edges` (in s)."""
+    def shade(
+        params: PyTree, rays: Rays, edges: Array, behind: Array | None, levels: Array | None
+    ) -> tuple[Rendering, Array]:
+        """Samples the field once in each interval between `edges` (in s); the weights beside the rendering."""
         t = t_from_s(edges, near, far, config.spacing)
         middle = sampling.midpoints(t)
         density, features = field.geometry_at(params['field'], bounds, ray_geometry.at(rays, middle), levels)
@@ -179,7 +181,7 @@ def hash_grid(
             rgb = compositing.accumulate(weights, colors)
         if behind is not None:
             rgb = compositing.on_background(rgb, alpha, behind)
-        return Rendering(
+        rendering = Rendering(
             rgb=rgb,
             alpha=alpha,
             depth=compositing.expected_depth(weights, middle),
@@ -187,6 +189,7 @@ def hash_grid(
             weights=weights,
             edges=t,
         )
+        return rendering, weights
 
     def interlevel(tables: PyTree, rays: Rays, rounds: list[Array], weights: Array) -> Array:
         """How far the proposals are from enveloping the field's weights, on some of the rays."""
@@ -202,22 +205,22 @@ def hash_grid(
         progress = jnp.clip(step / max(config.anneal_steps, 1), 0.0, 1.0)
         behind = backgrounds.behind(batch, background)
         rounds = propose(key, jax.lax.stop_gradient(params['proposals']), batch.rays, progress)
-        rendering = shade(params, batch.rays, rounds[-1], behind, level_weights(step))
+        rendering, weights = shade(params, batch.rays, rounds[-1], behind, level_weights(step))
         squared = photometric.mse(rendering.rgb, batch.rgb, batch.mask)
         losses = {'photometric': squared}
         if config.opacity_weight:
             error = photometric.mse(rendering.alpha[..., None], batch.alpha[..., None], batch.mask)
             losses['opacity'] = config.opacity_weight * error
-        teacher = jax.lax.stop_gradient(rendering.weights)
+        teacher = jax.lax.stop_gradient(weights)
         losses['interlevel'] = config.interlevel_weight * interlevel(params['proposals'], batch.rays, rounds, teacher)
-        losses['distortion'] = config.distortion_weight * regularizers.distortion(rendering.weights, rounds[-1])
+        losses['distortion'] = config.distortion_weight * regularizers.distortion(weights, rounds[-1])
         loss = sum(losses.values(), jnp.zeros(()))
         return loss, {'loss': loss, 'psnr': photometric.psnr(squared), **losses}
 
     def render(state: State, rays: Rays) -> Rendering:
         behind = None if background == 'none' else jnp.asarray(shown)
         edges = propose(None, state.weights['proposals'], rays, 1.0)[-1]
-        return shade(state.weights, rays, edges, behind, level_weights(state.step))
+        return shade(state.weights, rays, edges, behind, level_weights(state.step))[0]
 
     return Method(
         init=lambda key: states.create(init_params(key), stepper),

@@ -86,7 +86,7 @@ def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0) -> Came
         changed['center'] = cameras.center + cameras.focal * shared['center']
     if 'distortion' in corrections:
         changed['distortion'] = cameras.distortion + shared['distortion']
-    return cameras.replace(**changed)
+    return dataclasses.replace(cameras, **changed)
 
 
 def correcting_loss(loss_fn: LossFn, cameras: Camera, *, depth: float = 1.0) -> LossFn:
