@@ -38,6 +38,8 @@ class Config:
         camera_model: lens model that COLMAP fits before undistortion. The more parameters, the more pictures it takes:
             OPENCV wants dozens of sharp ones. OPENCV_FISHEYE is for very wide lenses.
         shared_camera: all pictures come from one camera with one focal length (no zooming).
+        focal: its focal length in pixels, if it is known; 0 to start from EXIF data or a guess and refine that, which
+            an orbit around one object may leave undetermined.
         matcher: exhaustive compares all pairs, sequential neighbours only; auto is sequential for videos.
         max_size: longer side, in pixels, at which features are found.
         max_features: per picture.
@@ -50,6 +52,7 @@ class Config:
     fps: float = 2.0
     camera_model: Literal['SIMPLE_RADIAL', 'PINHOLE', 'RADIAL', 'OPENCV', 'OPENCV_FISHEYE'] = 'SIMPLE_RADIAL'
     shared_camera: bool = True
+    focal: float = 0.0
     matcher: Literal['auto', 'exhaustive', 'sequential'] = 'auto'
     max_size: int = 2000
     max_features: int = 8192
@@ -167,7 +170,7 @@ def _reconstruct(
         database,
         photos,
         camera_mode=pycolmap.CameraMode.SINGLE if one_camera else pycolmap.CameraMode.AUTO,
-        reader_options=pycolmap.ImageReaderOptions(camera_model=config.camera_model),
+        reader_options=_lens(pycolmap, config, next(iter(sizes.values())), one_camera),
         extraction_options=extraction,
     )
     sequential = config.matcher == 'sequential' or (config.matcher == 'auto' and is_video)
@@ -175,6 +178,7 @@ def _reconstruct(
     (pycolmap.match_sequential if sequential else pycolmap.match_exhaustive)(database)
     app.say('mapping')
     options = pycolmap.IncrementalPipelineOptions(min_model_size=3, random_seed=config.seed)
+    options.ba_refine_focal_length = not config.focal
     (work / 'models').mkdir()
     models = list(pycolmap.incremental_mapping(database, photos, work / 'models', options).values())
     if not models:
@@ -182,6 +186,20 @@ def _reconstruct(
             f'{config.source}: no picture registered; take more of them, with more overlap, texture and light'
         )
     return models
+
+
+def _lens(pycolmap: ModuleType, config: Config, size: tuple[int, int], one_camera: bool) -> Any:
+    options = pycolmap.ImageReaderOptions(camera_model=config.camera_model)
+    if config.focal:
+        if config.focal < 0 or not one_camera:
+            raise checks.InputError(
+                f'--focal: got {config.focal}, expected a positive length of the one camera that all pictures share; '
+                'leave it out where sizes differ'
+            )
+        width, height = size
+        camera = pycolmap.Camera.create_from_model_name(0, config.camera_model, config.focal, width, height)
+        options.camera_params = ','.join(map(str, camera.params))
+    return options
 
 
 def _undistort(pycolmap: ModuleType, model: Any, photos: Path, work: Path, scene: Path) -> None:

@@ -102,12 +102,18 @@ def lens(intrinsics: colmap.Intrinsics, where: str) -> tuple[str, tuple[float, .
 
 
 def depth_bounds(model: colmap.Model, poses: np.ndarray) -> np.ndarray | None:
-    """Nearest and farthest depth `[n 2]` of the points each image sees; those of all where one sees none."""
+    """Nearest and farthest depth `[n 2]` of the points each image sees; those of all where one sees none.
+
+    Points that only two images see are left out, unless there are no others: a wrong match makes one, anywhere.
+    """
     bounds = np.full((len(poses), 2), np.nan)
+    known_ids, known_points = model.point_ids, model.points
+    seen, views = np.unique(np.concatenate([photo.point_ids for photo in model.photos]), return_counts=True)
+    sure = np.isin(known_ids, seen[views > 2])
+    if sure.any():
+        known_ids, known_points = known_ids[sure], known_points[sure]
     for i, (photo, pose) in enumerate(zip(model.photos, poses)):
-        at = np.searchsorted(model.point_ids, photo.point_ids)
-        at = at[at < len(model.point_ids)]
-        points = model.points[at[np.isin(model.point_ids[at], photo.point_ids)]]
+        points = known_points[np.isin(known_ids, photo.point_ids)]
         depth = (points - pose[:3, 3]) @ pose[:3, 2]
         depth = depth[np.isfinite(depth) & (depth > 0)]
         if len(depth) > 1:

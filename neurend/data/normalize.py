@@ -13,8 +13,8 @@ import numpy as np
 from neurend import checks
 
 CAPTURES = ('auto', 'inward', 'forward')
-# Cameras that look one way have a mean viewing direction of almost unit length; on a quarter circle it is 0.9.
-_FORWARD = 0.92
+# Cameras that look one way have a mean viewing direction of almost unit length; on an arc of 60 degrees it is 0.95.
+_FORWARD = 0.95
 
 
 class Frame(NamedTuple):
