@@ -1,12 +1,12 @@
 """Ray marching in flat buffers of segments: each ray takes as many segments of a few samples as it needs.
 
-Rays differ widely in how much they cross, so a rectangle of rays times samples is mostly air. Here a buffer of fixed size
-is filled ray by ray with short runs of equally spaced samples; rays for which there is no room are reported and must be
-left out by the caller. Shapes depend on budgets alone, never on the scene.
+Rays differ widely in how much they cross, so a rectangle of rays times samples is mostly air. Here a buffer of fixed
+size is filled ray by ray with short runs of equally spaced samples; rays that find no room are reported and must be left
+out by the caller. Shapes depend on budgets alone, never on the scene.
 
-What carries a gradient is the colour of the few samples that matter (`accumulate`), whose reverse mode is written by hand:
-one pass over the samples and a prefix sum, against a dozen passes by automatic differentiation. There is no forward
-mode; `neurend.render.compositing` has both.
+What carries a gradient is the colour of the few samples that matter (`accumulate`), whose reverse mode is written by
+hand: one pass over the samples and a prefix sum, against a dozen passes by automatic differentiation. There is no
+forward mode; `neurend.render.compositing` has both.
 """
 
 import functools
@@ -43,7 +43,7 @@ class Segments:
 
 
 def prefix_sum(x: Array) -> Array:
-    """Inclusive running sum [n], float32: by blocks as matrix products, several times faster on a CPU than `jnp.cumsum`.
+    """Inclusive running sum [n], float32, by blocks as matrix products: on a CPU much faster than `jnp.cumsum`.
 
     Exact for whole numbers up to 2^24.
     """
@@ -90,18 +90,18 @@ def optical_depth_before(optical_depth: Array, segments: Segments, *, longest: i
         [S L] in front of the samples, and [R].
     """
     size, length = optical_depth.shape
-    within = [jnp.zeros(size, optical_depth.dtype)]
-    for k in range(length):
-        within.append(within[-1] + optical_depth[:, k])
+    # As a matrix product, because XLA keeps its result; a chain of sums it would compute again for every reader.
+    upper = np.triu(np.ones((length, length + 1), np.float32), 1)
+    within = jnp.matmul(optical_depth, upper, precision=jax.lax.Precision.HIGHEST)
     rank = jnp.arange(longest, dtype=jnp.int32)[None]
     places = jnp.minimum(segments.first[:, None] + rank, size - 1)
-    totals = jnp.where(rank < segments.count[:, None], within[-1][places], 0)
+    totals = jnp.where(rank < segments.count[:, None], within[:, -1][places], 0)
     # Sums per ray and not over the whole buffer, which would lose the digits of what a ray adds.
     lower = np.triu(np.ones((longest, longest + 1), np.float32), 1)
     before = jnp.matmul(totals, lower, precision=jax.lax.Precision.HIGHEST)
     rank = jnp.clip(segments.rank, 0, longest - 1)
     front = before.reshape(-1).at[segments.ray * (longest + 1) + rank].get(mode='promise_in_bounds')
-    return front[:, None] + jnp.stack(within[:-1], axis=-1), before[:, -1]
+    return front[:, None] + within[:, :-1], before[:, -1]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -114,8 +114,8 @@ def accumulate(optical_depth: Array, colors: Array, before: Array, ray: Array, n
     Args:
         optical_depth: [k] of the samples' intervals, 0 in unused places.
         colors: [k c].
-        before: [k] optical depth in front of each sample along its ray; no gradient passes through it, since it is made of
-            the optical depths of the same ray and their effect is accounted for.
+        before: [k] optical depth in front of each sample along its ray; no gradient passes through it, since it is made
+            of the optical depths of the same ray and their effect is accounted for.
         ray: [k] int32, ascending; within a ray samples go from front to back.
         num_rays: R.
 

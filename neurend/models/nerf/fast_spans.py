@@ -1,0 +1,164 @@
+"""Where along its ray each training pixel can see anything: cached, so that training steps march nothing else.
+
+A span is the interval of distances between the first and the last place that matter, kept for a grid of places on each
+image (several pixels share one) and shrunk as surfaces form. A pixel reads the union over its place's neighbours.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend.geometry import cameras as cameras_lib
+from neurend.geometry import intersect
+from neurend.geometry.cameras import Camera
+from neurend.models.nerf import fast_field
+from neurend.scenes import voxels as voxels_lib
+from neurend.scenes.voxels import Voxels
+from neurend.typing import Array
+
+_CHUNK = 4096
+# Optical depth beyond which nothing can be seen any more.
+_HIDDEN = 6.0
+
+
+def shape(sizes: np.ndarray, pixels: int) -> tuple[int, int]:
+    """Rows and columns of the grid of places on images of `sizes` [n 2] (width, height), places of about `pixels`."""
+    width, height = (int(-(-side // pixels)) for side in sizes.max(0))
+    return height, width
+
+
+def first_spans(voxels: Voxels, cameras: Camera, grid: tuple[int, int], *, near: float, far: float) -> Array:
+    """Spans [n rows columns 2] from first to last occupied cell along the ray through the middle of each place.
+
+    Rays that meet none have start +inf and stop -inf.
+
+    Args:
+        voxels: the grid, coarse enough that its cells are no finer than what the places see.
+        cameras: leading dim n.
+        grid: rows, columns.
+        near, far: bounds of the rays' t.
+    """
+    steps = 2 * int(np.ceil(np.linalg.norm(voxels.cells.shape)))
+
+    def one(camera: Camera) -> Array:
+        rays = cameras_lib.rays(camera, _places(camera, grid, jnp.arange(grid[0] * grid[1])))
+        low = jnp.asarray(voxels.low)
+        high = low + jnp.asarray(voxels.cells.shape, jnp.float32) * voxels.edge
+        enter, leave = intersect.ray_box(rays.origins, rays.viewdirs, low, high)
+        length = jnp.linalg.norm(rays.directions, axis=-1)
+        enter, leave = jnp.maximum(enter, near * length), jnp.minimum(leave, far * length)
+
+        def body(k: Array, span: tuple[Array, Array]) -> tuple[Array, Array]:
+            t = enter + (k + 0.5) * 0.5 * voxels.edge
+            points = rays.origins.T + t[None] * rays.viewdirs.T
+            hit = (voxels_lib.locate(voxels, points).cell > 0) & (t < leave)
+            return jnp.where(hit, jnp.minimum(span[0], t), span[0]), jnp.where(hit, jnp.maximum(span[1], t), span[1])
+
+        empty = jnp.full_like(enter, jnp.inf), jnp.full_like(enter, -jnp.inf)
+        start, stop = jax.lax.fori_loop(0, steps, body, empty)
+        margin = 0.5 * voxels.edge
+        return jnp.stack([jnp.maximum(start - margin, enter), jnp.minimum(stop + margin, leave)], axis=-1)
+
+    cameras = jax.tree.map(jnp.asarray, cameras)
+    return jax.jit(lambda cameras: jax.lax.map(one, cameras))(cameras).reshape(*cameras.focal.shape[:1], *grid, 2)
+
+
+def widen(spans: Array) -> Array:
+    """The union with the 8 neighbours on the image."""
+    window = (1, 3, 3)
+    start = -jax.lax.reduce_window(-spans[..., 0], -jnp.inf, jax.lax.max, window, (1, 1, 1), 'SAME')
+    stop = jax.lax.reduce_window(spans[..., 1], -jnp.inf, jax.lax.max, window, (1, 1, 1), 'SAME')
+    return jnp.stack([start, stop], axis=-1)
+
+
+def at_pixels(spans: Array, index: Array, pixels: Array, sizes: Array) -> tuple[Array, Array]:
+    """Starts and stops [r] for pixels [r 2] of the images `index` [r], whose sizes are [n 2]."""
+    count, rows, columns, _ = spans.shape
+    place = (pixels / sizes[index] * jnp.array([[columns, rows]])).astype(jnp.int32)
+    flat = (index * rows + jnp.clip(place[:, 1], 0, rows - 1)) * columns + jnp.clip(place[:, 0], 0, columns - 1)
+    found = spans.reshape(count * rows * columns, 2)[flat]
+    return found[:, 0], found[:, 1]
+
+
+def active_pixels(spans: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Numbers of the pixels whose rays meet anything, counted through all images row by row as `data.batches` does."""
+    live = spans[..., 1] > spans[..., 0]
+    rows, offset = [], 0
+    for mask, (width, height) in zip(live, sizes.astype(np.int64)):
+        x = ((np.arange(width) + 0.5) / width * mask.shape[1]).astype(np.int64)
+        y = ((np.arange(height) + 0.5) / height * mask.shape[0]).astype(np.int64)
+        rows.append(offset + np.flatnonzero(mask[y[:, None], x]))
+        offset += width * height
+    return np.concatenate(rows)
+
+
+@functools.partial(jax.jit, static_argnames=('budget', 'longest', 'shift'))
+def refresh(
+    voxels: Voxels,
+    density: Array,
+    cameras: Camera,
+    spans: Array,
+    *,
+    budget: int,
+    longest: int,
+    shift: float,
+) -> tuple[Array, Array]:
+    """Renders every place of every image, and shrinks the spans to what is seen.
+
+    Args:
+        voxels: the grid.
+        density: [r] its table.
+        cameras: leading dim n.
+        spans: [n rows columns 2].
+        budget: segments for each 4096 rays. Spans of rays that find no room stay.
+        longest, shift: see `fast_field.march`.
+
+    Returns:
+        New spans from the first occupied cell to where the ray is all but stopped, a cell wider on both sides, and the
+        greatest weight [m] of a sample in each cell.
+    """
+    _, rows, columns, _ = spans.shape
+    flat = spans.reshape(-1, 2)
+    wide = widen(spans).reshape(-1, 2)
+    live = flat[:, 1] > flat[:, 0]
+    order = jnp.nonzero(live, size=flat.shape[0] + _CHUNK, fill_value=flat.shape[0])[0]
+    chunks = (jnp.sum(live) + _CHUNK - 1) // _CHUNK
+
+    def body(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        result, greatest = carry
+        places = jax.lax.dynamic_slice_in_dim(order, k * _CHUNK, _CHUNK)
+        used = places < flat.shape[0]
+        safe = jnp.where(used, places, 0)
+        index = safe // (rows * columns)
+        camera = jax.tree.map(lambda leaf: leaf[index], cameras)
+        rays = cameras_lib.rays(camera, _places(camera, (rows, columns), safe % (rows * columns)))
+        start, stop = jnp.where(used, wide[safe, 0], jnp.inf), wide[safe, 1]
+        offset = jnp.full(_CHUNK, 0.5)
+        samples = fast_field.march(
+            voxels, density, rays, start, stop, offset, budget=budget, longest=longest, shift=shift
+        )
+        ray = samples.segments.ray.repeat(fast_field.SEGMENT, total_repeat_length=samples.t.shape[0])
+        seen = (samples.place.cell > 0) & (samples.before < _HIDDEN)
+        target = jnp.where(seen, ray, _CHUNK)
+        nearest = jnp.full(_CHUNK, jnp.inf).at[target].min(samples.t, mode='drop')
+        farthest = jnp.full(_CHUNK, -jnp.inf).at[target].max(samples.t, mode='drop')
+        margin = 1.5 * voxels.edge
+        found = jnp.stack([jnp.maximum(nearest - margin, start), jnp.minimum(farthest + margin, stop)], axis=-1)
+        found = jnp.where(samples.segments.complete[:, None], found, flat[safe])
+        result = result.at[jnp.where(used, safe, flat.shape[0])].set(found, mode='drop')
+        return result, greatest.at[samples.place.cell].max(samples.weight, mode='promise_in_bounds')
+
+    carry = flat, jnp.zeros(voxels.num_cells)
+    flat, greatest = jax.lax.fori_loop(0, chunks, body, carry)
+    return flat.reshape(spans.shape), greatest
+
+
+def _places(camera: Camera, grid: tuple[int, int], number: Array) -> Array:
+    """Pixels [k 2] of the middles of places [k]."""
+    rows, columns = grid
+    middle = jnp.stack([number % columns + 0.5, number // columns + 0.5], axis=-1) / jnp.array([[columns, rows]])
+    return middle * camera.size.astype(jnp.float32).reshape(-1, 2)
+
+
