@@ -1,8 +1,10 @@
 """Camera paths: batches of poses world_from_camera [n 4 4] (OpenCV axes) to render a video along."""
 
+import functools
 import json
 import os
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +17,7 @@ from neurend.typing import Array
 _FINE = 1000
 
 
+@functools.partial(jax.jit, static_argnames='num')
 def orbit(
     num: int,
     *,
@@ -49,6 +52,7 @@ def orbit(
     return transforms.look_at(eyes, center, up)
 
 
+@functools.partial(jax.jit, static_argnames='num')
 def spiral(poses: Array, *, focus: float, num: int = 120, turns: float = 2.0, z_rate: float = 0.5) -> Array:
     """The spiral of LLFF and NeRF for forward-facing captures, around the average pose.
 
@@ -80,6 +84,7 @@ def focus_depth(near: float, far: float) -> float:
     return 1 / (0.25 / near + 0.75 / far)
 
 
+@functools.partial(jax.jit, static_argnames='num')
 def ellipse(poses: Array, *, num: int = 120, height_variation: float = 0.0) -> Array:
     """An ellipse through an inward-facing capture, after mip-NeRF 360's videos, at constant speed.
 
@@ -119,6 +124,7 @@ def ellipse(poses: Array, *, num: int = 120, height_variation: float = 0.0) -> A
     return transforms.look_at(target[None] + position(angle) + height[:, None] * up[None], target, up)
 
 
+@functools.partial(jax.jit, static_argnames=('num', 'closed'))
 def spline(key_poses: Array, num: int, *, closed: bool = False, reach: float | None = None) -> Array:
     """A smooth path through key poses.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -76,6 +77,7 @@ def _listed(values: np.ndarray) -> str:
     return ', '.join(f'{value:.4g}' for value in values)
 
 
+@jax.jit
 def average(poses: Array) -> Array:
     """The average pose [4 4] of [n 4 4], as LLFF recentres by (Mildenhall et al., 2019).
 
@@ -86,6 +88,7 @@ def average(poses: Array) -> Array:
     return transforms.look_at(center, center + forward, -jnp.mean(poses[:, :3, 1], axis=0))
 
 
+@jax.jit
 def focus_point(poses: Array) -> Array:
     """The point [3] nearest to the optical axes of poses [n 4 4], by least squares.
 

@@ -86,7 +86,8 @@ def opencv_from_opengl(world_from_camera: Array) -> Array:
 
     The camera's axes change, the world's stay. The map is its own inverse.
     """
-    return world_from_camera * jnp.asarray([1, -1, -1, 1], world_from_camera.dtype)
+    right, up, backward, center = jnp.split(world_from_camera, 4, axis=-1)
+    return jnp.concatenate([right, -up, -backward, center], axis=-1)
 
 
 def opencv_from_llff(world_from_camera: Array) -> Array:

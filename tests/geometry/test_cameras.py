@@ -64,7 +64,16 @@ def test_rays_pass_through_what_they_see(model):
     np.testing.assert_allclose(jnp.linalg.norm(cast.viewdirs, axis=-1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize('model', cameras.MODELS)
+@pytest.mark.parametrize(
+    'model',
+    [
+        'opencv',
+        'fisheye',
+        'equirectangular',
+        pytest.param('pinhole', marks=pytest.mark.slow),
+        pytest.param('orthographic', marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_to_pose_focal_center_and_distortion(model):
     with jax.enable_x64(True):
         camera = _camera(model, 5)
