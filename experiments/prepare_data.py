@@ -34,6 +34,8 @@ class Config:
     Attributes:
         source: folder of photographs, or a video.
         output: folder of the scene, which must not exist.
+        masks: folder of object masks, white on the object, named like the photographs: features elsewhere are ignored
+            (needed where the object turns before a resting background), and the scene gets masks.
         fps: of a video, how many frames a second to keep: the sharpest of each stretch.
         camera_model: lens model that COLMAP fits before undistortion. The more parameters, the more pictures it takes:
             OPENCV wants dozens of sharp ones. OPENCV_FISHEYE is for very wide lenses.
@@ -49,6 +51,7 @@ class Config:
 
     source: str = ''
     output: str = ''
+    masks: str = ''
     fps: float = 2.0
     camera_model: Literal['SIMPLE_RADIAL', 'PINHOLE', 'RADIAL', 'OPENCV', 'OPENCV_FISHEYE'] = 'SIMPLE_RADIAL'
     shared_camera: bool = True
@@ -78,12 +81,18 @@ def main(config: Config) -> None:
         photos.mkdir()
         sizes, unreadable = _gather(source, photos, config.fps)
         app.say(f'{len(sizes)} pictures' + (f', {len(unreadable)} cannot be read' if unreadable else ''))
+        if config.masks:
+            _gather_masks(Path(config.masks), work / 'masks', sizes)
         models = _reconstruct(pycolmap, config, work, sizes, is_video)
         model = max(models, key=lambda found: found.num_reg_images())
         scene = work / 'scene'
         _undistort(pycolmap, model, photos, work, scene)
+        if config.masks:
+            _undistort_masks(pycolmap, model, work, scene)
         for factor in config.factors:
-            _reduced(scene, factor)
+            _reduced(scene / 'images', factor)
+            if config.masks:
+                _reduced(scene / 'masks', factor)
         report = _report(config, sizes, unreadable, models, model)
         images = scenes.read(scene, format='colmap', test_every=0)
         report.update(near=images.near, far=images.far, forward_facing=images.forward_facing)
@@ -135,6 +144,22 @@ def _gather(source: Path, folder: Path, fps: float) -> tuple[dict[str, tuple[int
     return sizes, unreadable
 
 
+def _gather_masks(source: Path, folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    """Copies the masks to where COLMAP and the reader of scenes look for them."""
+    if not source.is_dir():
+        raise checks.InputError(f'--masks: {source} is no folder')
+    folder.mkdir()
+    by_stem = {path.stem: path for path in source.iterdir() if path.suffix.lower() in PHOTOS}
+    for name, size in sizes.items():
+        path = by_stem.get(name) or by_stem.get(Path(name).stem)
+        if path is None:
+            raise checks.InputError(f'--masks: {source} has none for {name}, expected {Path(name).stem}.png')
+        mask = io.read(path, channels=1, upright=True)
+        if mask.shape[1::-1] != size:
+            raise checks.InputError(f'mask {path}: {mask.shape[1::-1]} pixels, expected {size} like its photograph')
+        io.write(folder / f'{name}.png', mask)
+
+
 def _sharpest(path: Path, fps: float) -> Iterator[np.ndarray]:
     """The frame with the strongest second differences of each stretch of 1/fps seconds."""
     if fps <= 0:
@@ -170,7 +195,7 @@ def _reconstruct(
         database,
         photos,
         camera_mode=pycolmap.CameraMode.SINGLE if one_camera else pycolmap.CameraMode.AUTO,
-        reader_options=_lens(pycolmap, config, next(iter(sizes.values())), one_camera),
+        reader_options=_reading(pycolmap, config, next(iter(sizes.values())), one_camera, work / 'masks'),
         extraction_options=extraction,
     )
     sequential = config.matcher == 'sequential' or (config.matcher == 'auto' and is_video)
@@ -188,8 +213,10 @@ def _reconstruct(
     return models
 
 
-def _lens(pycolmap: ModuleType, config: Config, size: tuple[int, int], one_camera: bool) -> Any:
+def _reading(pycolmap: ModuleType, config: Config, size: tuple[int, int], one_camera: bool, masks: Path) -> Any:
     options = pycolmap.ImageReaderOptions(camera_model=config.camera_model)
+    if config.masks:
+        options.mask_path = masks
     if config.focal:
         if config.focal < 0 or not one_camera:
             raise checks.InputError(
@@ -214,10 +241,23 @@ def _undistort(pycolmap: ModuleType, model: Any, photos: Path, work: Path, scene
     (undistorted / 'sparse').rename(scene / 'sparse' / '0')
 
 
-def _reduced(scene: Path, factor: int) -> None:
-    folder = scene / f'images_{factor}'
+def _undistort_masks(pycolmap: ModuleType, model: Any, work: Path, scene: Path) -> None:
+    pictures, undistorted = work / 'mask_pictures', work / 'undistorted_masks'
+    pictures.mkdir()
+    # COLMAP looks for them under the names of the photographs.
+    for name in (model.image(i).name for i in model.reg_image_ids()):
+        mask = io.read(work / 'masks' / f'{name}.png', channels=1)
+        (pictures / name).write_bytes(io.encode_png(np.repeat(mask, 3, axis=-1)))
+    pycolmap.undistort_images(undistorted, work / 'best', pictures, jpeg_quality=100)
+    (scene / 'masks').mkdir()
+    for path in sorted((undistorted / 'images').iterdir()):
+        io.write(scene / 'masks' / f'{path.name}.png', io.read(path, channels=1))
+
+
+def _reduced(source: Path, factor: int) -> None:
+    folder = source.with_name(f'{source.name}_{factor}')
     folder.mkdir()
-    for path in sorted((scene / 'images').iterdir()):
+    for path in sorted(source.iterdir()):
         image = io.read(path)
         width, height = (max(round(length / factor), 1) for length in image.shape[1::-1])
         io.write(folder / path.name, resample.resize(image, width, height))

@@ -15,6 +15,8 @@ from neurend import checks
 CAPTURES = ('auto', 'inward', 'forward')
 # Cameras that look one way have a mean viewing direction of almost unit length; on an arc of 60 degrees it is 0.95.
 _FORWARD = 0.95
+# Optical axes meet if they pass their focus within this share of the cameras' distances from each other.
+_MEET = 0.1
 
 
 class Frame(NamedTuple):
@@ -33,7 +35,7 @@ def frame(poses: np.ndarray, bounds: np.ndarray | None, *, capture: str = 'auto'
         poses: `[n 4 4]` world_from_camera of ALL images, whatever the split, so that splits share their frame.
         bounds: `[n 2]` nearest and farthest depth of each image in source units, or None if unknown: then near and far
             are 0.1 and 10 times the cameras' distance (inward), which suits methods that contract space.
-        capture: 'inward', 'forward', or 'auto' to tell by the spread of the viewing directions.
+        capture: 'inward', 'forward', or 'auto' to tell by the viewing directions.
         what: the scene's name in messages.
 
     Raises:
@@ -44,8 +46,7 @@ def frame(poses: np.ndarray, bounds: np.ndarray | None, *, capture: str = 'auto'
         checks.finite(f'depth bounds of {what}', bounds)
         if (bounds[:, 0] <= 0).any() or (bounds[:, 1] <= bounds[:, 0]).any():
             raise checks.InputError(f'{what}: depth bounds {bounds.min(0)} to {bounds.max(0)}, expected 0 < near < far')
-    alike = float(np.linalg.norm(poses[:, :3, 2].mean(0)))
-    forward = capture == 'forward' or (capture == 'auto' and alike > _FORWARD and len(poses) > 1)
+    forward = capture == 'forward' or (capture == 'auto' and len(poses) > 1 and _looks_one_way(poses))
     similarity = _forward(poses, bounds, what) if forward else _inward(poses, what)
     scale = float(np.cbrt(np.linalg.det(similarity[:3, :3])))
     if bounds is None:
@@ -71,6 +72,15 @@ def mean_pose(poses: np.ndarray) -> np.ndarray:
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=-1)
     pose[:3, 3] = poses[:, :3, 3].mean(0)
     return pose
+
+
+def _looks_one_way(poses: np.ndarray) -> bool:
+    """Whether the viewing directions are alike and do not meet in one point, as those of a short orbit do."""
+    toward = focus(poses) - poses[:, :3, 3]
+    missed = toward - (toward * poses[:, :3, 2]).sum(-1, keepdims=True) * poses[:, :3, 2]
+    spread = poses[:, :3, 3] - poses[:, :3, 3].mean(0)
+    meet = (missed**2).sum() < (_MEET**2) * (spread**2).sum()
+    return not meet and float(np.linalg.norm(poses[:, :3, 2].mean(0))) > _FORWARD
 
 
 def _forward(poses: np.ndarray, bounds: np.ndarray | None, what: str) -> np.ndarray:

@@ -122,6 +122,15 @@ def test_forward_facing_capture_fits_ndc(tmp_path):
     assert not scenes.read(tmp_path / 's', capture='inward').forward_facing
 
 
+def test_a_short_orbit_is_no_forward_facing_capture(tmp_path):
+    t = writers.truth(n=60)
+    arc = writers.dataclasses.replace(t, poses=t.poses[:6], sizes=t.sizes[:6], images=t.images[:6])
+    images = scenes.read(writers.colmap_text(tmp_path / 's', arc), test_every=0)
+    assert np.linalg.norm(arc.poses[:, :3, 2].mean(0)) > 0.95
+    assert not images.forward_facing
+    np.testing.assert_allclose(normalize.focus(np.asarray(images.cameras.world_from_camera)), 0, atol=1e-4)
+
+
 def test_reduced_copies_and_factor(tmp_path):
     t = writers.truth(**PLAIN)
     folder = writers.llff(tmp_path / 's', t, full=8, suffix='_8')

@@ -41,6 +41,18 @@ def test_refuses_what_it_cannot_use(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['notes.txt', 'photos']
 
 
+def test_masks_must_fit(tmp_path):
+    sizes = {'a.jpg': (30, 20)}
+    with pytest.raises(InputError, match='no folder'):
+        prepare_data._gather_masks(tmp_path / 'none', tmp_path / 'out', sizes)
+    (tmp_path / 'in').mkdir()
+    with pytest.raises(InputError, match=r'none for a\.jpg'):
+        prepare_data._gather_masks(tmp_path / 'in', tmp_path / 'out1', sizes)
+    io.write(tmp_path / 'in' / 'a.png', np.zeros((20, 31, 1), np.uint8))
+    with pytest.raises(InputError, match=r'\(31, 20\) pixels, expected \(30, 20\)'):
+        prepare_data._gather_masks(tmp_path / 'in', tmp_path / 'out2', sizes)
+
+
 def test_gathers_upright_and_names_the_broken(tmp_path):
     source, folder = tmp_path / 'in', tmp_path / 'out'
     source.mkdir()
@@ -100,19 +112,38 @@ def test_reconstructs_a_textured_corner(tmp_path):
     source = tmp_path / 'photos'
     source.mkdir()
     truth = corner_views(source)
-    output = tmp_path / 'scene'
+    output, masks = tmp_path / 'scene', tmp_path / 'masks'
+    masks.mkdir()
+    shape = np.full((240, 320, 1), 255, np.uint8)
+    shape[:, :20] = 0
+    for k in range(len(truth)):
+        io.write(masks / f'view_{k}.png', shape)
     prepare_data.main(
-        Config(source=str(source), output=str(output), factors=(2,), camera_model='PINHOLE', max_features=2000)
+        Config(
+            source=str(source),
+            output=str(output),
+            masks=str(masks),
+            factors=(2,),
+            camera_model='PINHOLE',
+            focal=300.0,
+            max_features=2000,
+        )
     )
     report = json.loads((output / 'report.json').read_text())
     assert report['registered'] == len(truth)
     images = scenes.read(output, test_every=0)
     half = scenes.read(output, test_every=0, factor=2)
     assert abs(half.images[0].shape[0] * 2 - images.images[0].shape[0]) <= 1
+    np.testing.assert_allclose(images.cameras.focal, 300, rtol=0.01)
+    for scene, border in ((images, 20), (half, 10)):
+        assert scene.masks is not None
+        columns = np.mean(scene.masks[3], axis=0)
+        assert columns[: border - 3].max() < 5
+        assert columns[border + 3 :].min() > 250
     # Up to a similarity: distances between cameras keep their ratios.
     found = np.asarray(images.cameras.world_from_camera)[:, :3, 3]
     ratio = pairwise(found) / pairwise(truth)
-    np.testing.assert_allclose(ratio / np.median(ratio), 1, atol=0.1)
+    np.testing.assert_allclose(ratio / np.median(ratio), 1, atol=0.03)
 
 
 def pairwise(centers):
