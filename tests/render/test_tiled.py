@@ -70,7 +70,7 @@ def test_one_chunk_and_one_compilation_for_all_sizes_and_states():
 def test_the_chunk_follows_the_budget():
     camera = _camera(64, 64)
     chunks, images = [], []
-    for memory_mb in (205, 215, 1000):
+    for memory_mb in (135, 150, 1000):
         sizes = []
 
         def render(weights, rays, sizes=sizes):
@@ -81,9 +81,9 @@ def test_the_chunk_follows_the_budget():
         weights = jax.random.normal(jax.random.key(0), (3, 2000))
         images.append(tiled.Tiler(render, memory_mb=memory_mb)(weights, camera).rgb)
         chunks.append(sizes[-1])
-        assert chunks[-1] * 8000 <= (memory_mb - 200) * 1e6
+        assert chunks[-1] * 8000 <= (0.8 * memory_mb - 100) * 1e6
     assert chunks[0] < chunks[1] < chunks[2] == 64 * 64
-    np.testing.assert_allclose(chunks[1] / chunks[0], 15 / 5, rtol=0.2)
+    np.testing.assert_allclose(chunks[1] / chunks[0], 20 / 8, rtol=0.2)
     np.testing.assert_allclose(images[0], images[2], rtol=1e-4, atol=1e-4)
 
 
@@ -112,7 +112,7 @@ def test_index_reaches_the_rays():
 def test_errors_say_what_was_expected():
     with pytest.raises(checks.InputError, match='memory_mb: got 0'):
         tiled.Tiler(_render, memory_mb=0)
-    with pytest.raises(checks.InputError, match='memory_mb: got 100, expected at least about 2[0-9][0-9]'):
+    with pytest.raises(checks.InputError, match='memory_mb: got 100, expected at least about 1[0-9][0-9]'):
         tiled.Tiler(_render, memory_mb=100)(jnp.float32(1), _camera(8, 8))
     several = jax.tree.map(lambda leaf: leaf[None], _camera(8, 8))
     with pytest.raises(checks.InputError, match=r'camera.focal: got shape \(1, 2\)'):
