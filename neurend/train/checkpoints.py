@@ -136,6 +136,9 @@ class Checkpoints:
             self.wait()
         finally:
             self._manager.close()
+            if jax.process_index() == 0:
+                for part in self.folder.glob('*.orbax-checkpoint-tmp*'):  # what was not finished takes room
+                    shutil.rmtree(part, ignore_errors=True)
 
     def _read(self, step: int, template: PyTree, shardings: Callable[[PyTree], PyTree]) -> Restored:
         record = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))['run']
@@ -186,9 +189,6 @@ class Checkpoints:
             action()
             self._manager.check_for_errors()
         except Exception as error:  # writers fail in threads and in libraries, each in its own way
-            if jax.process_index() == 0:
-                for part in self.folder.glob('*.orbax-checkpoint-tmp*'):  # what it could not finish takes room
-                    shutil.rmtree(part, ignore_errors=True)
             good = max((int(path.name) for path in self.folder.glob('*') if path.name.isdigit()), default=None)
             last = 'there is no older one' if good is None else f'the last good one is step {good}'
             which = 'a checkpoint' if step is None else f'the checkpoint of step {step}'

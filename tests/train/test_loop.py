@@ -33,7 +33,7 @@ def numbers(workdir, kind):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """An uninterrupted run on four devices."""
+    """An uninterrupted run on one device."""
     return tiny.run(tmp_path_factory.mktemp('whole'), kind=UPDATES)
 
 
@@ -60,8 +60,8 @@ def test_resuming_keeps_the_iterator(tmp_path):
 
 
 def test_resuming_on_another_number_of_devices(whole, tmp_path):
-    tiny.run(tmp_path, steps=22, kind=UPDATES, shard_above=8)
-    one = tiny.run(tmp_path, kind=UPDATES, devices=jax.devices()[:1])
+    tiny.run(tmp_path, steps=22, kind=UPDATES, shard_above=8, devices=jax.devices())
+    one = tiny.run(tmp_path, kind=UPDATES)
     assert one.params['out'].devices() == {jax.devices()[0]}
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one.params, whole.params)
 
@@ -172,7 +172,7 @@ def test_sigterm_saves_and_exits_cleanly(whole, tmp_path, capsys):
         os.kill(os.getpid(), signal.SIGTERM)
         return {}, {}
 
-    options = {'workdir': tmp_path, 'steps': 50, 'tensorboard': False, 'fused_steps': 4}
+    options = {'workdir': tmp_path, 'steps': 50, 'tensorboard': False, 'fused_steps': 4, 'devices': jax.devices()[:1]}
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stop:
         loop.fit(method._replace(evaluate=evaluate), tiny.device_source(), evaluation=[0], evaluate_every=18, **options)
@@ -197,7 +197,7 @@ def test_bad_options(tmp_path, change, message):
 
 def test_an_iterator_that_ends(tmp_path):
     with pytest.raises(InputError, match='ended before the run did'):
-        loop.fit(tiny.method(), tiny.host_source(end=24), workdir=tmp_path, steps=50, tensorboard=False)
+        loop.fit(tiny.method(), tiny.host_source(end=24), workdir=tmp_path, steps=50, tensorboard=False, fused_steps=4)
 
 
 def test_a_method_without_a_loss(tmp_path):

@@ -37,9 +37,9 @@ def test_placed_and_local_are_inverse():
 
 
 def test_one_and_four_devices_agree(tmp_path):
-    one = tiny.run(tmp_path / 'one', devices=jax.devices()[:1])
+    one = tiny.run(tmp_path / 'one')
     for name, options in (('four', {}), ('sharded', {'shard_above': 8})):
-        four = tiny.run(tmp_path / name, **options)
+        four = tiny.run(tmp_path / name, devices=jax.devices(), **options)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one.params, four.params)
     assert four.params['hidden']['kernel'].sharding.spec == PartitionSpec(None, 'data')
     assert four.optimizer[0].mu['hidden']['kernel'].sharding.spec == PartitionSpec(None, 'data')

@@ -96,6 +96,7 @@ def host_source(end=None) -> Source:
 def run(workdir, *, steps=50, host=False, kind=None, **options):
     """Trains quietly; `kind` holds arguments of `method`."""
     settings = {'log_every': 10, 'checkpoint_every': 20, 'tensorboard': False, 'fused_steps': 4} | options
+    settings.setdefault('devices', jax.devices() if jax.process_count() > 1 else jax.devices()[:1])
     source = host_source() if host else device_source()
     return loop.fit(method(**(kind or {})), source, workdir=workdir, steps=steps, **settings)
 
