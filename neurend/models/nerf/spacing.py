@@ -14,12 +14,11 @@ far away, for scenes with both."""
 _POWER, _SCALE = -1.5, 2.0
 
 
-def t_from_s(s: Array, near: Array | float, far: Array | float, spacing: Spacing) -> Array:
-    """Ray parameters `... n` of normalised ones `... n` in [0, 1]; the bounds are `...`."""
+def t_from_s(s: Array, near: float, far: float, spacing: Spacing) -> Array:
+    """Ray parameters, any shape, of normalised ones in [0, 1], between the same bounds for all rays."""
     if spacing != 'power':
         return sampling.t_from_s(s, near, far, spacing=spacing)
-    near, far = jnp.asarray(near)[..., None], jnp.asarray(far)[..., None]
-    start, stop = power_ladder(_SCALE * near), power_ladder(_SCALE * far)
+    start, stop = (power_ladder(jnp.asarray(_SCALE * bound, s.dtype)) for bound in (near, far))
     return inverse_power_ladder((1 - s) * start + s * stop) / _SCALE
 
 
