@@ -23,6 +23,9 @@ from neurend.models.method import Method, Stepper
 from neurend.models.nerf.background import Background
 from neurend.models.nerf.classic import ClassicConfig, classic
 from neurend.models.nerf.evaluation import Example
+from neurend.models.nerf.fast import fast
+from neurend.models.nerf.fast_config import FastConfig
+from neurend.models.nerf.fast_start import prepare
 from neurend.models.nerf.hash import HashConfig, hash_grid
 from neurend.models.nerf.mip import MipConfig, mip
 from neurend.train import loop, step
@@ -69,7 +72,7 @@ class Config:
         data_dir: folder with posed images; the embedded scene if empty.
         workdir: where checkpoints, metrics and pictures go.
         method: which radiance field.
-        rays: pixels in a step's batch.
+        rays: pixels in a step's batch (fast has its own numbers, as it has its own optimizer).
         image_per_batch: all of a batch from one image, as in the published NeRF.
         stream: draw batches on the host, for images that do not fit on the device.
         steps: of training.
@@ -89,7 +92,7 @@ class Config:
 
     data_dir: str = ''
     workdir: str = 'out/nerf'
-    method: Literal['classic', 'mip', 'hash'] = 'classic'
+    method: Literal['classic', 'mip', 'fast', 'hash'] = 'classic'
     scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
     rays: int = 1024
     image_per_batch: bool = False
@@ -110,6 +113,7 @@ class Config:
     keep: int = 3
     classic: ClassicConfig = dataclasses.field(default_factory=ClassicConfig)
     mip: MipConfig = dataclasses.field(default_factory=MipConfig)
+    fast: FastConfig = dataclasses.field(default_factory=FastConfig)
     hash: HashConfig = dataclasses.field(default_factory=HashConfig)
 
 
@@ -261,6 +265,32 @@ def _mip(config: Config, scene: PosedImages) -> tuple[Method, Source]:
     return method, make_source(config, scene)
 
 
+def _fast(config: Config, scene: PosedImages) -> tuple[Method, Source]:
+    foreground = None
+    if config.scene.masks == 'background' and scene.masks is not None:
+        foreground = [mask > 0 for mask in scene.masks]
+    elif config.scene.background != 'none' and all(image.shape[-1] == 4 for image in scene.images):
+        foreground = [image[..., 3] > 0 for image in scene.images]
+    start = prepare(
+        config.fast, scene.cameras, foreground, near=scene.near, far=scene.far, images=scene.images
+    )
+    method = fast(
+        config.fast,
+        start=start,
+        steps=config.steps,
+        background=config.scene.background,
+        memory_mb=config.memory_mb,
+    )
+    source = batches.device_source(
+        scene if config.scene.masks != 'ignore' else dataclasses.replace(scene, masks=None),
+        num_rays=max(config.fast.rays),
+        background='black' if config.scene.background == 'none' else config.scene.background,
+        mask_as_alpha=config.scene.masks == 'background',
+        active=start.active,
+    )
+    return method, source
+
+
 def _hash(config: Config, scene: PosedImages) -> tuple[Method, Source]:
     method = hash_grid(
         config.hash,
@@ -277,6 +307,7 @@ def _hash(config: Config, scene: PosedImages) -> tuple[Method, Source]:
 METHODS: dict[str, Callable[[Config, PosedImages], tuple[Method, Source]]] = {
     'classic': _classic,
     'mip': _mip,
+    'fast': _fast,
     'hash': _hash,
 }
 """From the name of a method to what makes it and its batches.

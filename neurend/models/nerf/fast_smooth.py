@@ -1,9 +1,8 @@
 """Regularisers of `fast` as gradients that are added where they apply, for a window of cells each step."""
 
-from typing import Any
-
 import jax
 
+from neurend.models.nerf.fast_config import FastConfig
 from neurend.scenes.voxels import Voxels
 from neurend.typing import Array, Key, PyTree
 
@@ -11,8 +10,8 @@ from neurend.typing import Array, Key, PyTree
 _SHARE = 32
 
 
-def add(config: Any, key: Key, gradients: PyTree, params: PyTree, voxels: Voxels) -> PyTree:
-    """Adds the gradients of the penalties of `fast.FastConfig` to those of the loss."""
+def add(config: FastConfig, key: Key, gradients: PyTree, params: PyTree, voxels: Voxels) -> PyTree:
+    """Adds the gradients of the penalties of `FastConfig` to those of the loss."""
     result = {}
     for name, corners in (('density', voxels.fine), ('color', voxels.fine), ('view', voxels.coarse)):
         strength = getattr(config, f'smooth_{name}')

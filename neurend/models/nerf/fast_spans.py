@@ -1,7 +1,7 @@
 """Where along its ray each training pixel can see anything: cached, so that training steps march nothing else.
 
-A span is the interval of distances between the first and the last place that matter, kept for a grid of places on each
-image (several pixels share one) and shrunk as surfaces form. A pixel reads the union over its place's neighbours.
+A span is the interval of distances between the first and the last place that matter. It is found for rays through the
+nodes of a grid on each image and shrunk as surfaces form; a pixel reads the union of the four nodes around it.
 """
 
 import functools
@@ -24,18 +24,18 @@ _HIDDEN = 6.0
 
 
 def shape(sizes: np.ndarray, pixels: int) -> tuple[int, int]:
-    """Rows and columns of the grid of places on images of `sizes` [n 2] (width, height), places of about `pixels`."""
+    """Rows and columns of nodes about `pixels` apart on images of `sizes` [n 2] (width, height)."""
     width, height = (int(-(-side // pixels)) for side in sizes.max(0))
-    return height, width
+    return height + 1, width + 1
 
 
 def first_spans(voxels: Voxels, cameras: Camera, grid: tuple[int, int], *, near: float, far: float) -> Array:
-    """Spans [n rows columns 2] from first to last occupied cell along the ray through the middle of each place.
+    """Spans [n rows columns 2] from first to last occupied cell along the ray through each node.
 
     Rays that meet none have start +inf and stop -inf.
 
     Args:
-        voxels: the grid, coarse enough that its cells are no finer than what the places see.
+        voxels: the grid; its cells must be larger than the nodes are apart.
         cameras: leading dim n.
         grid: rows, columns.
         near, far: bounds of the rays' t.
@@ -43,7 +43,7 @@ def first_spans(voxels: Voxels, cameras: Camera, grid: tuple[int, int], *, near:
     steps = 2 * int(np.ceil(np.linalg.norm(voxels.cells.shape)))
 
     def one(camera: Camera) -> Array:
-        rays = cameras_lib.rays(camera, _places(camera, grid, jnp.arange(grid[0] * grid[1])))
+        rays = cameras_lib.rays(camera, _nodes(camera, grid, jnp.arange(grid[0] * grid[1])))
         low = jnp.asarray(voxels.low)
         high = low + jnp.asarray(voxels.cells.shape, jnp.float32) * voxels.edge
         enter, leave = intersect.ray_box(rays.origins, rays.viewdirs, low, high)
@@ -65,25 +65,24 @@ def first_spans(voxels: Voxels, cameras: Camera, grid: tuple[int, int], *, near:
     return jax.jit(lambda cameras: jax.lax.map(one, cameras))(cameras).reshape(*cameras.focal.shape[:1], *grid, 2)
 
 
-def widen(spans: Array) -> Array:
-    """The union with the 8 neighbours on the image."""
-    window = (1, 3, 3)
-    start = -jax.lax.reduce_window(-spans[..., 0], -jnp.inf, jax.lax.max, window, (1, 1, 1), 'SAME')
-    stop = jax.lax.reduce_window(spans[..., 1], -jnp.inf, jax.lax.max, window, (1, 1, 1), 'SAME')
+def between(spans: Array) -> Array:
+    """The unions [n rows-1 columns-1 2] of the four nodes around each of the places between them."""
+    corners = [spans[:, :-1, :-1], spans[:, :-1, 1:], spans[:, 1:, :-1], spans[:, 1:, 1:]]
+    start = functools.reduce(jnp.minimum, [corner[..., 0] for corner in corners])
+    stop = functools.reduce(jnp.maximum, [corner[..., 1] for corner in corners])
     return jnp.stack([start, stop], axis=-1)
 
 
-def at_pixels(spans: Array, index: Array, pixels: Array, sizes: Array) -> tuple[Array, Array]:
-    """Starts and stops [r] for pixels [r 2] of the images `index` [r], whose sizes are [n 2]."""
-    count, rows, columns, _ = spans.shape
+def at_pixels(places: Array, index: Array, pixels: Array, sizes: Array) -> Array:
+    """Values [r c] of places [n rows columns c] at pixels [r 2] of the images `index` [r], whose sizes are [n 2]."""
+    count, rows, columns, channels = places.shape
     place = (pixels / sizes[index] * jnp.array([[columns, rows]])).astype(jnp.int32)
     flat = (index * rows + jnp.clip(place[:, 1], 0, rows - 1)) * columns + jnp.clip(place[:, 0], 0, columns - 1)
-    found = spans.reshape(count * rows * columns, 2)[flat]
-    return found[:, 0], found[:, 1]
+    return places.reshape(count * rows * columns, channels)[flat]
 
 
 def active_pixels(spans: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Numbers of the pixels whose rays meet anything, counted through all images row by row as `data.batches` does."""
+    """Numbers of the pixels whose spans of `between` are not empty, counted through all images row by row."""
     live = spans[..., 1] > spans[..., 0]
     rows, offset = [], 0
     for mask, (width, height) in zip(live, sizes.astype(np.int64)):
@@ -104,8 +103,8 @@ def refresh(
     budget: int,
     longest: int,
     shift: float,
-) -> tuple[Array, Array]:
-    """Renders every place of every image, and shrinks the spans to what is seen.
+) -> tuple[Array, Array, Array]:
+    """Renders every node of every image, and shrinks the spans to what is seen.
 
     Args:
         voxels: the grid.
@@ -117,24 +116,23 @@ def refresh(
 
     Returns:
         New spans from the first occupied cell to where the ray is all but stopped, a cell wider on both sides, and the
-        greatest weight [m] of a sample in each cell.
+        greatest weight [m] of a sample in each cell, and the opacity [n rows columns] of each node.
     """
     _, rows, columns, _ = spans.shape
     flat = spans.reshape(-1, 2)
-    wide = widen(spans).reshape(-1, 2)
     live = flat[:, 1] > flat[:, 0]
     order = jnp.nonzero(live, size=flat.shape[0] + _CHUNK, fill_value=flat.shape[0])[0]
     chunks = (jnp.sum(live) + _CHUNK - 1) // _CHUNK
 
-    def body(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        result, greatest = carry
-        places = jax.lax.dynamic_slice_in_dim(order, k * _CHUNK, _CHUNK)
-        used = places < flat.shape[0]
-        safe = jnp.where(used, places, 0)
+    def body(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        result, greatest, opacity = carry
+        nodes = jax.lax.dynamic_slice_in_dim(order, k * _CHUNK, _CHUNK)
+        used = nodes < flat.shape[0]
+        safe = jnp.where(used, nodes, 0)
         index = safe // (rows * columns)
         camera = jax.tree.map(lambda leaf: leaf[index], cameras)
-        rays = cameras_lib.rays(camera, _places(camera, (rows, columns), safe % (rows * columns)))
-        start, stop = jnp.where(used, wide[safe, 0], jnp.inf), wide[safe, 1]
+        rays = cameras_lib.rays(camera, _nodes(camera, (rows, columns), safe % (rows * columns)))
+        start, stop = jnp.where(used, flat[safe, 0], jnp.inf), flat[safe, 1]
         offset = jnp.full(_CHUNK, 0.5)
         samples = fast_field.march(
             voxels, density, rays, start, stop, offset, budget=budget, longest=longest, shift=shift
@@ -147,18 +145,20 @@ def refresh(
         margin = 1.5 * voxels.edge
         found = jnp.stack([jnp.maximum(nearest - margin, start), jnp.minimum(farthest + margin, stop)], axis=-1)
         found = jnp.where(samples.segments.complete[:, None], found, flat[safe])
-        result = result.at[jnp.where(used, safe, flat.shape[0])].set(found, mode='drop')
-        return result, greatest.at[samples.place.cell].max(samples.weight, mode='promise_in_bounds')
+        target = jnp.where(used, safe, flat.shape[0])
+        result = result.at[target].set(found, mode='drop')
+        opacity = opacity.at[target].set(jnp.zeros(_CHUNK).at[ray].add(samples.weight), mode='drop')
+        return result, greatest.at[samples.place.cell].max(samples.weight, mode='promise_in_bounds'), opacity
 
-    carry = flat, jnp.zeros(voxels.num_cells)
-    flat, greatest = jax.lax.fori_loop(0, chunks, body, carry)
-    return flat.reshape(spans.shape), greatest
+    carry = flat, jnp.zeros(voxels.num_cells), jnp.zeros(flat.shape[0])
+    flat, greatest, opacity = jax.lax.fori_loop(0, chunks, body, carry)
+    return flat.reshape(spans.shape), greatest, opacity.reshape(spans.shape[:3])
 
 
-def _places(camera: Camera, grid: tuple[int, int], number: Array) -> Array:
-    """Pixels [k 2] of the middles of places [k]."""
+def _nodes(camera: Camera, grid: tuple[int, int], number: Array) -> Array:
+    """Pixels [k 2] of nodes [k]."""
     rows, columns = grid
-    middle = jnp.stack([number % columns + 0.5, number // columns + 0.5], axis=-1) / jnp.array([[columns, rows]])
-    return middle * camera.size.astype(jnp.float32).reshape(-1, 2)
+    share = jnp.stack([number % columns, number // columns], axis=-1) / jnp.array([[columns - 1, rows - 1]])
+    return share * camera.size.astype(jnp.float32).reshape(-1, 2)
 
 

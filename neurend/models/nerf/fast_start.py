@@ -10,7 +10,8 @@ import numpy as np
 from neurend import checks
 from neurend.geometry import cameras as cameras_lib
 from neurend.geometry.cameras import Camera
-from neurend.models.nerf import fast_spans
+from neurend.models.nerf import fast_backdrop, fast_spans
+from neurend.models.nerf.fast_config import FastConfig
 from neurend.scenes import carving
 from neurend.scenes import voxels as voxels_lib
 from neurend.scenes.voxels import Voxels
@@ -29,6 +30,7 @@ class Start:
         spans: [n rows columns 2] see `fast_spans`.
         cameras: leading dim n.
         carver: decides about finer cells, None where the background is not known.
+        colors: [n rows columns 3] of the images at the nodes of the spans where the background is not known, else None.
         active: int32, the pixels that can see anything, for the source that draws batches.
         near, far: bounds of t.
     """
@@ -38,36 +40,35 @@ class Start:
     spans: np.ndarray
     cameras: Camera
     carver: carving.Carver | None
+    colors: np.ndarray | None
     active: np.ndarray
     near: float
     far: float
 
 
 def prepare(
+    config: FastConfig,
     cameras: Camera,
     foreground: Sequence[np.ndarray] | None,
     *,
     near: float,
     far: float,
-    levels: int = 3,
-    cell_pixels: float = 1.0,
-    place_pixels: int = 2,
-    seen_by: float = 0.5,
+    images: Sequence[np.ndarray] = (),
 ) -> Start:
     """Carves a box around the scene from what is known before training.
 
     Args:
+        config: see `FastConfig`.
         cameras: of the training images, leading dim n.
         foreground: bool [H W] per image, False on known background; None where the background is unknown.
         near, far: bounds of the rays' t.
-        levels: how many grids, each twice as fine as the one before.
-        cell_pixels: edge of the finest cells, in pixels at the middle of the scene.
-        place_pixels: pixels per place of the spans, see `fast_spans`.
-        seen_by: with unknown background, the part of the images that must see a cell.
+        images: uint8 [H W c], needed where the background is unknown.
 
     Raises:
         InputError: nothing is left, because cameras, masks and bounds do not fit together.
     """
+    if foreground is None and len(images) != len(cameras.focal):
+        raise checks.InputError(f'images: got {len(images)}, expected one for each camera where no foreground is given')
     cameras = jax.tree.map(np.asarray, cameras)
     low, high = _bounds(cameras, near, far)
     edge = float(np.max(high - low)) / _FIRST_GRID
@@ -76,7 +77,7 @@ def prepare(
         carver = carving.Carver(cameras, foreground, radius=_HALF_DIAGONAL * edge, nearest=near)
     centers = _centers(low, edge, np.ceil((high - low) / edge).astype(int))
     views = carving.seen(cameras, centers, near=near, far=far)
-    enough = max(2, (0.1 if carver else seen_by) * len(cameras.focal))
+    enough = max(2, (0.1 if carver else config.seen_by) * len(cameras.focal))
     keep = views >= enough
     if carver is not None:
         keep[keep] = carver.occupied(centers[keep], _HALF_DIAGONAL * edge)
@@ -85,8 +86,8 @@ def prepare(
             'fast: no part of the box that the cameras see is left after carving; check poses, masks, near and far'
         )
     low, high = centers[keep].min(0) - 0.5 * edge, centers[keep].max(0) + 0.5 * edge
-    finest = cell_pixels * _pixel_size(cameras, 0.5 * (low + high))
-    edge = finest * 2 ** (levels - 1)
+    finest = config.cell_pixels * _pixel_size(cameras, 0.5 * (low + high))
+    edge = finest * 2 ** (len(config.rays) - 1)
     sizes = -(-np.ceil((high - low) / edge).astype(int) // 2) * 2
     low = 0.5 * (low + high) - 0.5 * edge * sizes
     centers = _centers(low, edge, sizes)
@@ -95,11 +96,13 @@ def prepare(
         keep[keep] = carver.occupied(centers[keep], _HALF_DIAGONAL * edge)
     voxels, rows = voxels_lib.build(keep.reshape(sizes), low=low, edge=edge)
     image_sizes = np.asarray(cameras.size)
-    grid = fast_spans.shape(image_sizes, place_pixels)
+    grid = fast_spans.shape(image_sizes, config.node_pixels)
     device_voxels: Any = jax.tree.map(jax.numpy.asarray, voxels)
     spans = np.asarray(fast_spans.first_spans(device_voxels, cameras, grid, near=near, far=far))
-    active = fast_spans.active_pixels(np.asarray(fast_spans.widen(spans)), image_sizes).astype(np.int32)
-    return Start(voxels, rows, spans, cameras, carver, active, near, far)
+    pixel_spans = np.asarray(fast_spans.between(jax.numpy.asarray(spans)))
+    active = fast_spans.active_pixels(pixel_spans, image_sizes).astype(np.int32)
+    colors = fast_backdrop.at_nodes(images, grid) if foreground is None else None
+    return Start(voxels, rows, spans, cameras, carver, colors, active, near, far)
 
 
 def finer(start: Start, voxels: Voxels, keep: np.ndarray) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""Options of `fast`."""
+
+import dataclasses
+
+from neurend import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class FastConfig:
+    """Options of `fast`; those for each grid go from the coarsest to the finest.
+
+    Attributes:
+        cell_pixels: edge of the finest cells, in pixels at the middle of the scene.
+        node_pixels: how many pixels the nodes of the cached spans are apart, see `fast_spans`.
+        seen_by: with unknown background, the part of the images that must see a cell.
+        subdivide_steps: after which the cells are halved; one less than there are grids.
+        prune_steps: after which cells that nothing sees are dropped and the spans are renewed.
+        rays: of the batch that a step uses, for each grid; the source must draw as many as the greatest.
+        segments: room in the buffer for each ray, in segments of 4 samples, for each grid.
+        samples: room for each ray in the buffer of samples that matter, for each grid.
+        longest: segments that a single ray may have.
+        threshold: weight above which a sample matters.
+        prune_threshold: cells no sample of which reaches this weight are dropped, unless a neighbour's does.
+        rate_density, rate_color, rate_view: first learning rates of raw density, colour and view dependence.
+        final_rate: what the rates are multiplied with by the end.
+        degree: of the spherical harmonics.
+        shift: added to raw density before the softplus; the density to start from.
+        spread: weight of the squared error of each sample's own colour, which keeps colours from mixing along a ray.
+        final_spread: what it is multiplied with by the end.
+        smooth_density, smooth_color, smooth_view: weights of the differences within cells.
+        shrink_view: weight of the squared coefficients of view dependence.
+        background_error: with unknown background: the squared error (of three channels) at which a ray would rather see
+            the background than a sample, until the background behind each image has been estimated.
+    """
+
+    cell_pixels: float = 1.0
+    node_pixels: int = 2
+    seen_by: float = 0.5
+    subdivide_steps: tuple[int, ...] = (80, 200)
+    prune_steps: tuple[int, ...] = (280, 450)
+    rays: tuple[int, ...] = (2048, 4096, 8192)
+    segments: tuple[float, ...] = (8.0, 6.0, 4.0)
+    samples: tuple[float, ...] = (8.0, 7.0, 5.0)
+    longest: int = 24
+    threshold: float = 3e-3
+    prune_threshold: float = 0.01
+    rate_density: float = 0.6
+    rate_color: float = 0.1
+    rate_view: float = 0.1
+    final_rate: float = 0.03
+    degree: int = 2
+    shift: float = -4.0
+    spread: float = 0.3
+    final_spread: float = 0.05
+    smooth_density: float = 0.0
+    smooth_color: float = 0.0
+    smooth_view: float = 0.0
+    shrink_view: float = 0.0
+    background_error: float = 0.03
+
+    def __post_init__(self):
+        levels = len(self.rays)
+        for name in ('segments', 'samples'):
+            if len(getattr(self, name)) != levels:
+                raise checks.InputError(
+                    f'{name}: got {len(getattr(self, name))} numbers, expected {levels}, one for each grid as in rays'
+                )
+        if len(self.subdivide_steps) != levels - 1:
+            raise checks.InputError(
+                f'subdivide_steps: got {len(self.subdivide_steps)}, expected {levels - 1}, one less than grids'
+            )
