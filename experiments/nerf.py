@@ -217,7 +217,7 @@ def make_source(config: Config, scene: PosedImages) -> Source:
     if not config.stream:
         return batches.device_source(scene, image_per_batch=config.image_per_batch, **options)
     if config.image_per_batch:
-        raise InputError('image_per_batch: streamed batches are of all images; leave out it or --stream')
+        raise InputError('image_per_batch: streamed batches are of all images; leave out one of the two')
     return loaders.stream_source(scene, seed=config.seed, **options)
 
 
