@@ -1,5 +1,6 @@
 """What a run reports: JSON lines, TensorBoard, and a progress line."""
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -67,7 +68,8 @@ class Writer:
 
     def close(self) -> None:
         """Ends the files."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk, of which `write` has told
+            self._file.close()
         if self._board is not None:
             self._board.close()
 

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -22,6 +23,22 @@ pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptio
 
 def shardings(tree):
     return meshes.state_shardings(tree, meshes.make())
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """The workdir of a run with checkpoints at 20 and 40, and its state after 50 steps."""
+    folder = tmp_path_factory.mktemp('trained')
+    tiny.run(folder, steps=40)
+    shutil.copytree(folder, folder / 'copy')
+    return folder / 'copy', tiny.run(folder)
+
+
+@pytest.fixture
+def workdir(trained, tmp_path):
+    """A workdir of one's own with checkpoints at 20 and 40."""
+    shutil.copytree(trained[0], tmp_path / 'run')
+    return tmp_path / 'run'
 
 
 def damage_bits(folder: Path) -> None:
@@ -46,28 +63,24 @@ def garble_record(folder: Path) -> None:
 
 
 @pytest.mark.parametrize('damage', [damage_bits, truncate_arrays, remove_record, garble_record])
-def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, capsys, damage):
-    tiny.run(tmp_path, steps=40)
-    damage(tmp_path / 'checkpoints' / '40')
-    capsys.readouterr()
-    resumed = tiny.run(tmp_path)
+def test_a_damaged_newest_checkpoint_is_passed_over(workdir, trained, capsys, damage):
+    damage(workdir / 'checkpoints' / '40')
+    resumed = tiny.run(workdir)
     said = capsys.readouterr().out
     assert 'checkpoints/40: cannot be read (' in said and 'trying the one before' in said
     assert 'resuming after step 20' in said
-    assert [path.name.split('_')[0] for path in (tmp_path / 'checkpoints_damaged').iterdir()] == ['40']
-    whole = tiny.run(tmp_path / 'whole')
-    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+    assert [path.name.split('_')[0] for path in (workdir / 'checkpoints_damaged').iterdir()] == ['40']
+    jax.tree.map(np.testing.assert_array_equal, resumed, trained[1])
 
 
-def test_no_checkpoint_that_can_be_read(tmp_path):
-    tiny.run(tmp_path, steps=10)
-    truncate_arrays(tmp_path / 'checkpoints' / '10')
-    with pytest.raises(InputError, match=r'none of steps \[10\] can be read'):
-        tiny.run(tmp_path)
+def test_no_checkpoint_that_can_be_read(workdir):
+    truncate_arrays(workdir / 'checkpoints' / '20')
+    remove_record(workdir / 'checkpoints' / '40')
+    with pytest.raises(InputError, match=r'none of steps \[40, 20\] can be read'):
+        tiny.run(workdir)
 
 
-def test_a_checkpoint_of_another_method(tmp_path):
-    tiny.run(tmp_path, steps=10)
+def test_a_checkpoint_of_another_method(workdir):
     method = tiny.method()
 
     def init(key):
@@ -75,8 +88,8 @@ def test_a_checkpoint_of_another_method(tmp_path):
         return state.replace(params=state.params | {'more': state.params['out']})
 
     with pytest.raises(InputError, match=r'another method or configuration \(it differs at params/more\)'):
-        tiny.loop.fit(method._replace(init=init), tiny.device_source(), workdir=tmp_path, steps=20, tensorboard=False)
-    assert (tmp_path / 'checkpoints' / '10').is_dir()
+        tiny.loop.fit(method._replace(init=init), tiny.device_source(), workdir=workdir, steps=50, tensorboard=False)
+    assert (workdir / 'checkpoints' / '40').is_dir()
 
 
 def test_only_the_newest_stay(tmp_path):
@@ -98,31 +111,29 @@ def test_everything_comes_back(tmp_path):
     assert restored.state.aux['half'].dtype == jax.numpy.bfloat16
 
 
-def test_a_save_that_fails_leaves_the_last_good_one(tmp_path):
+def test_a_save_that_fails_leaves_the_last_good_one(workdir, trained):
     """A limit on the size of files stands in for a full disk: the system refuses to write."""
-    tiny.run(tmp_path, steps=20)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1100, limits[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1900, limits[1]))
         with pytest.raises(InputError) as error:
-            tiny.run(tmp_path, steps=40)
+            tiny.run(workdir)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert 'cannot be written to' in str(error.value) and 'the last good one is step 20' in str(error.value)
-    names = {path.name for path in (tmp_path / 'checkpoints').iterdir()}
-    assert '20' in names and '40' not in names
-    resumed = tiny.run(tmp_path, steps=40)
-    jax.tree.map(np.testing.assert_array_equal, resumed, tiny.run(tmp_path / 'whole', steps=40))
+    assert 'cannot be written to' in str(error.value) and 'the last good one is step 40' in str(error.value)
+    names = {path.name for path in (workdir / 'checkpoints').iterdir()}
+    assert '40' in names and '50' not in names
+    jax.tree.map(np.testing.assert_array_equal, tiny.run(workdir), trained[1])
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 256 KiB."""
+    """A file system of 512 KiB."""
     folder = tmp_path / 'disk'
     folder.mkdir()
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', str(folder)]
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -137,20 +148,20 @@ def small_disk(tmp_path):
     ('left', 'message'),
     [
         (0, r'metrics.jsonl: cannot be written \(No space left on device\)'),
-        (16_384, r'needs 0\.\d+ MB, the disk has 0\.0 MB free.*the last good one is step 20'),
+        (16_384, r'needs 0\.\d+ MB, the disk has 0\.0 MB free.*the last good one is step 40'),
     ],
 )
-def test_a_full_disk(small_disk, left, message):
-    tiny.run(small_disk, steps=20)
+def test_a_full_disk(small_disk, trained, left, message):
+    shutil.copytree(trained[0], small_disk / 'run')
     (small_disk / 'ballast').write_bytes(b'')
     with open(small_disk / 'ballast', 'wb', buffering=0) as ballast, pytest.raises(OSError, match='No space left'):
         while True:
             ballast.write(bytes(4096))
     os.truncate(small_disk / 'ballast', (small_disk / 'ballast').stat().st_size - left)
     with pytest.raises(InputError, match=message):
-        tiny.run(small_disk, steps=40)
+        tiny.run(small_disk / 'run')
     os.remove(small_disk / 'ballast')
-    assert int(tiny.run(small_disk, steps=40).step) == 40
+    jax.tree.map(np.testing.assert_array_equal, tiny.run(small_disk / 'run'), trained[1])
 
 
 def test_two_runs_in_one_workdir(tmp_path):
