@@ -1,4 +1,4 @@
-"""Shows the library at work: renders a small procedural scene, learns it from its pictures and draws views that were held out.
+"""Shows the library at work: renders a small procedural scene, learns it from its pictures, draws views held out.
 
     python -m experiments.demo
 
