@@ -1,7 +1,7 @@
 """Ray marching in flat buffers of segments: each ray takes as many segments of a few samples as it needs.
 
 Rays differ widely in how much they cross, so a rectangle of rays times samples is mostly air. Here a buffer of fixed
-size is filled ray by ray with short runs of equally spaced samples; rays that find no room are reported and must be left
+size is filled ray by ray with short runs of equally spaced samples; rays that find no room are reported, and left
 out by the caller. Shapes depend on budgets alone, never on the scene.
 
 What carries a gradient is the colour of the few samples that matter (`accumulate`), whose reverse mode is written by

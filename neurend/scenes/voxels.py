@@ -9,6 +9,7 @@ Corner `k` of a cell lies at offset `(k >> 2 & 1, k >> 1 & 1, k & 1)` along x, y
 on their first axis and corners likewise, since XLA vectorises along the last.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -96,8 +97,8 @@ def build(occupied: np.ndarray, *, low: np.ndarray, edge: float) -> tuple[Voxels
     corners = np.zeros((2, _rounded(len(where) + 1), 8), np.int32)
     corners[0, 1 : len(where) + 1] = fine
     corners[1, 1 : len(where) + 1] = coarse[parents[tuple((where // 2).T)]]
-    voxels: Any = Voxels(np.asarray(low, np.float32), np.asarray(edge, np.float32), cells, corners[0], corners[1])
-    return voxels, (_rounded(fine_rows), _rounded(coarse_rows))
+    host: tuple[Any, ...] = np.asarray(low, np.float32), np.asarray(edge, np.float32), cells, corners[0], corners[1]
+    return Voxels(*host), (_rounded(fine_rows), _rounded(coarse_rows))
 
 
 def locate(voxels: Voxels, points: Array) -> Place:
@@ -153,7 +154,7 @@ interpolate.defvjp(_interpolate_forward, _interpolate_backward)
 
 def prune(voxels: Voxels, keep: Array) -> Voxels:
     """Without the cells where `keep` [m] is False. Rows stay where they are, so that no shape changes."""
-    return voxels.replace(cells=jnp.where(jnp.asarray(keep)[voxels.cells], voxels.cells, 0))
+    return dataclasses.replace(voxels, cells=jnp.where(jnp.asarray(keep)[voxels.cells], voxels.cells, 0))
 
 
 def dilate(voxels: Voxels, keep: Array) -> Array:
@@ -190,15 +191,15 @@ def subdivide(
     """
     cells = np.asarray(voxels.cells)
     parent = cells.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    child, rows = build(keep & (parent > 0), low=voxels.low, edge=float(voxels.edge) / 2)
+    child, rows = build(keep & (parent > 0), low=np.asarray(voxels.low), edge=float(voxels.edge) / 2)
     where = np.argwhere(child.cells)
     own, parent_cell = child.cells[tuple(where.T)], parent[tuple(where.T)]
     parent_where = where // 2
     source = np.asarray(voxels.fine)[parent_cell]
-    new_fine = [_transfer(table, rows[0], source, child.fine[own], where % 2) for table in fine]
+    new_fine = [_transfer(table, rows[0], source, np.asarray(child.fine)[own], where % 2) for table in fine]
     # Corners of a parent recur in up to 8 children: once is enough.
     _, first = np.unique(parent_cell, return_index=True)
-    source, target = np.asarray(voxels.coarse)[parent_cell[first]], child.coarse[own[first]]
+    source, target = np.asarray(voxels.coarse)[parent_cell[first]], np.asarray(child.coarse)[own[first]]
     new_coarse = [_transfer(table, rows[1], source, target, parent_where[first] % 2) for table in coarse]
     return child, new_fine, new_coarse
 
