@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,8 @@ from neurend.train.runner import Runner
 from neurend.train.schedule import Schedule
 from neurend.train.session import Session
 from neurend.typing import Source
+
+T = TypeVar('T')
 
 
 def fit(
@@ -126,7 +128,9 @@ def fit(
         _greet(session.state, mesh, start, steps)
         if start >= steps:
             return session.state
-        writer = stack.enter_context(contextlib.closing(Writer(folder, start=start, tensorboard=tensorboard)))
+        writer = _on_first(lambda: Writer(folder, start=start, tensorboard=tensorboard))
+        if writer is not None:
+            stack.callback(writer.close)
         saved = start
         rate_from = (start, 0.0)
 
@@ -153,7 +157,7 @@ def fit(
                 rate = (step - rate_from[0]) / max(session.seconds - rate_from[1], 1e-9)
                 rate_from = (step, session.seconds)
                 timing = {'steps_per_second': rate, 'train_seconds': earlier + session.seconds}
-                if jax.process_index() == 0:
+                if writer is not None:
                     writer.write(step, 'train', means | timing)
                     show(progress(step, steps, rate=rate, numbers=means, main=main_metric), last=step == steps)
             if saves or schedule.updates(step):
@@ -169,7 +173,9 @@ def fit(
                 _say(f'stopped by SIGTERM; step {step} of {steps} is saved in {folder}; start again to go on')
                 raise SystemExit(0)
             if evaluation and schedule.evaluates(step):
-                _evaluate(method, meshes.local(session.state, mesh), evaluation, folder, step, writer, num_pictures)
+                whole = meshes.local(session.state, mesh)
+                if writer is not None:  # the other processes wait in the next step
+                    _evaluate(method, whole, evaluation, folder, step, writer, num_pictures)
         checkpoints.wait()
         return session.state
 
@@ -185,8 +191,6 @@ def _again(session: Session, begin: Callable[..., Any], step: int) -> Iterator[t
 
 
 def _evaluate(method, state, examples, folder, step, writer, num_pictures) -> None:
-    if jax.process_index() != 0:
-        return  # the others wait for the first in the next step
     pictures = folder / 'pictures' / f'step_{step:08d}'
     numbers, images = report.evaluate(method, state, examples, folder=pictures, num_pictures=num_pictures)
     writer.write(step, 'evaluation', numbers)
@@ -206,12 +210,12 @@ def _greet(state: State, mesh: jax.sharding.Mesh, start: int, steps: int) -> Non
         _say(f'resuming after step {start}')
 
 
-def _on_first(action: Callable[[], Any]) -> None:
-    """Runs something on the first process; where it fails, all fail."""
-    error = None
+def _on_first(action: Callable[[], T]) -> T | None:
+    """What `action` gives on the first process, None on the others; where it fails, all fail."""
+    error = result = None
     if jax.process_index() == 0:
         try:
-            action()
+            result = action()
         except InputError as raised:
             error = raised
     if jax.process_count() > 1:
@@ -220,6 +224,7 @@ def _on_first(action: Callable[[], Any]) -> None:
             error = InputError('process 0 could not start; its message says why')
     if error is not None:
         raise error
+    return result
 
 
 def _say(message: str) -> None:

@@ -91,6 +91,7 @@ def test_two_processes_of_two_devices_agree_with_one(tmp_path, options):
     first, second = together(tmp_path / 'pair', *options, steps=30)
     assert 'step 30/30' in first and 'step 30/30' not in second
     first, _ = together(tmp_path / 'pair', *options)
+    assert metric_lines(tmp_path / 'pair') == 5
     assert 'resuming after step 30' in first
     # What the pair saved goes on in one process, and is what that process trained by itself.
     finish(start(tmp_path / 'pair', f'--result={tmp_path / "pair.json"}', *options))
