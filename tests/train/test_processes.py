@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 600  # seconds; a hung process must not hang the tests
 COMMAND = [sys.executable, '-m', 'tests.train.tiny']
 
 
@@ -23,7 +24,7 @@ def start(workdir, *options, steps=50):
 
 def finish(process):
     try:
-        said, _ = process.communicate(timeout=900)
+        said, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 0, said
@@ -39,6 +40,16 @@ def metric_lines(workdir):
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+def wait_for_line(workdir, process, *, lines):
+    """Waits until a run has written more than so many lines of metrics, or has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while metric_lines(workdir) <= lines and process.poll() is None:
+        if time.monotonic() > deadline:
+            process.kill()
+            raise TimeoutError(f'no line of metrics: {process.communicate()[0]}')
+        time.sleep(0.002)
+
+
 def kill_and_resume(tmp_path, kills, *, steps, seed):
     """Kills a run at random moments, each after it has made some headway; returns the final states of both."""
     finish(start(tmp_path / 'whole', '--every=20', f'--result={tmp_path / "whole.json"}', '--host', steps=steps))
@@ -47,8 +58,7 @@ def kill_and_resume(tmp_path, kills, *, steps, seed):
     for _ in range(kills):
         process = start(tmp_path / 'killed', *options, steps=steps)
         lines = metric_lines(tmp_path / 'killed')
-        while metric_lines(tmp_path / 'killed') <= lines and process.poll() is None:
-            time.sleep(0.002)
+        wait_for_line(tmp_path / 'killed', process, lines=lines)
         time.sleep(moments.uniform(0, 0.1))
         assert process.poll() is None, f'the run ended before it was killed {kills} times:\n{process.communicate()[0]}'
         process.kill()
@@ -81,7 +91,11 @@ def together(workdir, *options, steps=50):
     pair = [
         start(workdir, '--cpus=2', f'--port={port}', f'--process={rank}', *options, steps=steps) for rank in range(2)
     ]
-    return [finish(process) for process in pair]
+    try:
+        return [finish(process) for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
 
 
 @pytest.mark.slow
@@ -103,8 +117,11 @@ def test_two_processes_of_two_devices_agree_with_one(tmp_path, options):
 def test_sigterm_to_one_of_two_processes_stops_both(tmp_path):
     port = free_port()
     pair = [start(tmp_path, '--cpus=2', f'--port={port}', f'--process={rank}', steps=200_000) for rank in range(2)]
-    while not metric_lines(tmp_path) and pair[0].poll() is None:
-        time.sleep(0.1)
-    pair[1].send_signal(signal.SIGTERM)
-    first, _ = [finish(process) for process in pair]
+    try:
+        wait_for_line(tmp_path, pair[0], lines=0)
+        pair[1].send_signal(signal.SIGTERM)
+        first, _ = [finish(process) for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
     assert 'stopped by SIGTERM' in first
