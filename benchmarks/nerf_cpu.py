@@ -74,7 +74,7 @@ def textured_wall(rng: np.random.Generator, size: int) -> np.ndarray:
         where = np.linspace(0, cells, size, endpoint=False)
         low, share = where.astype(int), (where % 1)[:, None]
         rows = knots[low] * (1 - share[..., None]) + knots[low + 1] * share[..., None]
-        wall += 0.6 * 0.7**octave * (rows[:, low] * (1 - share) + rows[:, low + 1] * share)
+        wall += 1.1 * 0.7**octave * (rows[:, low] * (1 - share) + rows[:, low + 1] * share)
     return np.clip(wall, 0, 1)
 
 

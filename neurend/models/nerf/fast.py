@@ -5,6 +5,7 @@ grid optimization" (2022), arranged for XLA on a CPU: carving from known backgro
 are cached between steps, flat buffers of fixed size, and gradients only for the samples that matter.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 
 from neurend.geometry.rays import Rays
 from neurend.models.method import Method
-from neurend.models.nerf import fast_adam, fast_backdrop, fast_field, fast_render, fast_smooth, fast_spans, fast_start
+from neurend.models.nerf import fast_adam, fast_backdrop, fast_field, fast_render, fast_spans, fast_start
 from neurend.models.nerf.background import Background, color
 from neurend.models.nerf.evaluation import evaluator
 from neurend.models.nerf.fast_config import FastConfig
@@ -23,8 +24,6 @@ from neurend.render import segments as segments_lib
 from neurend.render.rendering import Rendering
 from neurend.scenes import voxels as voxels_lib
 from neurend.typing import Array, Key, Metrics, PyTree
-
-_FINE, _COARSE = ('density', 'color'), 'view'
 
 
 def fast(
@@ -82,7 +81,7 @@ def fast(
         rays = jax.tree.map(lambda leaf: leaf[:count], batch.rays)
         target, where = batch.rgb[:count], (batch.index[:count], batch.pixels[:count], sizes)
         begin, end = fast_spans.at_pixels(aux['spans'], *where).T
-        behind, behind_error = _behind(config, batch.background[:count], target, aux['backdrop'], where)
+        behind, unknown = _behind(batch.background[:count], target, aux['backdrop'], where)
         samples = fast_field.march(
             voxels,
             jax.lax.stop_gradient(params['density']),
@@ -93,9 +92,11 @@ def fast(
             budget=int(count * config.segments[level]),
             longest=config.longest,
             shift=config.shift,
+            step=config.step,
         )
         chosen = fast_field.choose(samples, threshold=config.threshold, budget=int(count * config.samples[level]))
         depth, rgb = fast_field.evaluate(voxels, params, chosen.place, shift=config.shift)
+        depth = config.step * depth
         weight = jax.lax.stop_gradient(jnp.exp(-chosen.before) * (1 - jnp.exp(-depth)))
         if level + 1 == levels:
             place = fast_field.dominant(chosen, weight, count)
@@ -108,14 +109,16 @@ def fast(
         predicted = compositing.on_background(accumulated[:, :3] + alpha[:, None] * view, alpha, behind)
         # The expected error of what the ray meets, against the error of what it expects: their difference is the
         # variance of colour along the ray, which vanishes where the ray meets one surface.
-        spread = accumulated[:, 3] + (1 - alpha) * behind_error
+        spread = accumulated[:, 3] + (1 - alpha) * jnp.sum(jnp.square(behind - target), axis=-1)
+        price = config.background_error * unknown * (1 - alpha)
         complete = chosen.complete & (batch.mask[:count] > 0)
         squares = jnp.where(complete[:, None], jnp.square(predicted - target), 0)
-        own = jnp.sum(jnp.where(complete, spread, 0))
+        spread, price = (jnp.sum(jnp.where(complete, value, 0)) for value in (spread, price))
         used = jnp.maximum(jnp.sum(complete), 1)
         mean = jnp.sum(squares) / (3 * used)
         # A sum, so that the gradient of a row does not depend on the size of the batch.
-        return jnp.sum(squares) + config.spread * _decayed(config.final_spread, step, aux) * own, {
+        share = config.spread * _decayed(config.final_spread, step, aux)
+        return jnp.sum(squares) + share * spread + price, {
             'loss': mean,
             'psnr': -10 * jnp.log10(mean),
             'segments': jnp.mean(samples.segments.live),
@@ -124,13 +127,12 @@ def fast(
         }
 
     def step(key: Key, state: State, batch: Any) -> tuple[State, Metrics]:
-        key_offset, key_smooth = jax.random.split(key)
-        gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.params, key_offset, state.aux, batch, state.step)
-        gradients = fast_smooth.add(config, key_smooth, gradients, state.params, state.aux['voxels'])
+        gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.params, key, state.aux, batch, state.step)
         decay = _decayed(config.final_rate, state.step, state.aux)
         rates = {name: decay * getattr(config, f'rate_{name}') for name in state.params}
+        rates['density'] *= jnp.minimum(state.step / max(config.density_delay, 1), 1) ** 4
         params, optimizer = fast_adam.update(state.params, gradients, state.optimizer, rates)
-        return state.replace(step=state.step + 1, params=params, optimizer=optimizer), metrics
+        return dataclasses.replace(state, step=state.step + 1, params=params, optimizer=optimizer), metrics
 
     def render(state: State, rays: Rays) -> Rendering:
         rendering = fast_render.render(
@@ -141,11 +143,12 @@ def fast(
             far=start.far,
             threshold=config.threshold,
             shift=config.shift,
+            step=config.render_step,
         )
         if background == 'none':
             return rendering
         rgb = compositing.on_background(rendering.rgb, rendering.alpha, jnp.asarray(color(background)))
-        return rendering.replace(rgb=rgb)
+        return dataclasses.replace(rendering, rgb=rgb)
 
     def update(state: State) -> State:
         level = state.aux['grids'].shape[0] - 1
@@ -158,25 +161,22 @@ def fast(
             budget=int(4096 * 2 * config.segments[level]),
             longest=config.longest,
             shift=config.shift,
+            step=config.step,
         )
         keep = voxels_lib.dilate(voxels, greatest > config.prune_threshold)
         aux = {**state.aux, 'spans': fast_spans.between(spans), 'node_spans': spans}
         if start.carver is None:
             aux['backdrop'] = fast_backdrop.estimate(jnp.asarray(start.colors), alpha)
         if int(state.step) not in config.subdivide_steps:
-            return state.replace(aux={**aux, 'voxels': voxels_lib.prune(voxels, keep)})
+            return dataclasses.replace(state, aux={**aux, 'voxels': voxels_lib.prune(voxels, keep)})
         finer = fast_start.finer(start, voxels, np.asarray(keep))
-        # The second moments go along, or the first steps on the finer grid would be all as large as the rates.
-        old = [jax.tree.map(np.asarray, tables) for tables in (state.params, state.optimizer.second)]
+        old = jax.tree.map(np.asarray, state.params)
         voxels, fine, coarse = voxels_lib.subdivide(
-            voxels, finer, [tables[name] for tables in old for name in _FINE], [tables[_COARSE] for tables in old]
+            voxels, finer, [old['density'], old['color']], [old['view']]
         )
-        params, second = (
-            {**dict(zip(_FINE, map(jnp.asarray, fine[2 * k :]))), _COARSE: jnp.asarray(coarse[k])} for k in range(2)
-        )
+        params = dict(zip(('density', 'color', 'view'), map(jnp.asarray, (*fine, *coarse))))
         aux.update(voxels=jax.tree.map(jnp.asarray, voxels), grids=jnp.zeros(level + 2, jnp.int32))
-        optimizer = fast_adam.init(params).replace(count=state.optimizer.count, second=second)
-        return state.replace(params=params, optimizer=optimizer, aux=aux)
+        return dataclasses.replace(state, params=params, optimizer=fast_adam.init(params), aux=aux)
 
     return Method(
         init=init,
@@ -193,12 +193,10 @@ def _decayed(final: float, step: Array, aux: PyTree) -> Array:
 
 
 def _behind(
-    config: FastConfig, given: Array, target: Array, backdrop: Array | None, where: tuple[Array, Array, Array]
+    given: Array, target: Array, backdrop: Array | None, where: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    """What lies behind rays [r]: its colour [r 3] and its squared error [r]."""
+    """What lies behind rays: its colour [r 3], and 1 where that is not known but taken from the pixel, else 0, [r]."""
     if backdrop is None:
-        return given, jnp.sum(jnp.square(given - target), axis=-1)
+        return given, jnp.zeros(len(given))
     found = fast_spans.at_pixels(backdrop, *where)
-    known = found[:, 3] > 0
-    color = jnp.where(known[:, None], found[:, :3], target)
-    return color, jnp.where(known, jnp.sum(jnp.square(color - target), axis=-1), config.background_error)
+    return jnp.where(found[:, 3:] > 0, found[:, :3], target), 1 - found[:, 3]

@@ -19,6 +19,8 @@ class FastConfig:
         segments: room in the buffer for each ray, in segments of 4 samples, for each grid.
         samples: room for each ray in the buffer of samples that matter, for each grid.
         longest: segments that a single ray may have.
+        step: edges of a cell between samples in training.
+        render_step: the same in rendering; 0.5 is more exact, at twice the price.
         threshold: weight above which a sample matters.
         prune_threshold: cells no sample of which reaches this weight are dropped, unless a neighbour's does.
         rate_density, rate_color, rate_view: first learning rates of raw density, colour and view dependence.
@@ -27,36 +29,35 @@ class FastConfig:
         shift: added to raw density before the softplus; the density to start from.
         spread: weight of the squared error of each sample's own colour, which keeps colours from mixing along a ray.
         final_spread: what it is multiplied with by the end.
-        smooth_density, smooth_color, smooth_view: weights of the differences within cells.
-        shrink_view: weight of the squared coefficients of view dependence.
         background_error: with unknown background: the squared error (of three channels) at which a ray would rather see
             the background than a sample, until the background behind each image has been estimated.
+        density_delay: steps over which the rate of density rises at first, so that with unknown background colours
+            are found before anything is given up as background.
     """
 
     cell_pixels: float = 1.0
     node_pixels: int = 2
     seen_by: float = 0.5
     subdivide_steps: tuple[int, ...] = (80, 200)
-    prune_steps: tuple[int, ...] = (280, 450)
+    prune_steps: tuple[int, ...] = (120, 160, 240, 280, 340, 450, 600)
     rays: tuple[int, ...] = (2048, 4096, 8192)
-    segments: tuple[float, ...] = (8.0, 6.0, 4.0)
-    samples: tuple[float, ...] = (8.0, 7.0, 5.0)
+    segments: tuple[float, ...] = (8.0, 5.0, 2.8)
+    samples: tuple[float, ...] = (8.0, 5.0, 3.0)
     longest: int = 24
+    step: float = 1.0
+    render_step: float = 0.5
     threshold: float = 3e-3
     prune_threshold: float = 0.01
     rate_density: float = 0.6
-    rate_color: float = 0.1
-    rate_view: float = 0.1
+    rate_color: float = 0.07
+    rate_view: float = 0.03
     final_rate: float = 0.03
     degree: int = 2
     shift: float = -4.0
     spread: float = 0.3
-    final_spread: float = 0.05
-    smooth_density: float = 0.0
-    smooth_color: float = 0.0
-    smooth_view: float = 0.0
-    shrink_view: float = 0.0
-    background_error: float = 0.03
+    final_spread: float = 0.03
+    background_error: float = 0.05
+    density_delay: int = 0
 
     def __post_init__(self):
         levels = len(self.rays)

@@ -1,5 +1,6 @@
 """Rendering of `fast` without cached spans: any rays, any number of surfaces, no buffer that could overflow."""
 
+import dataclasses
 import functools
 
 import jax
@@ -40,6 +41,7 @@ def render(
     far: float,
     threshold: float,
     shift: float,
+    step: float,
 ) -> Rendering:
     """Marches rays [n] through the occupied segments of the grid, in rounds until all have stopped.
 
@@ -49,17 +51,19 @@ def render(
         near, far: bounds of t.
         threshold: samples of smaller weight are left out, as in training.
         shift: see `fast_field.optical_depth`.
+        step: edges of a cell between samples, at most 1.
 
     Returns:
         A Rendering over black.
     """
     count = rays.origins.shape[0]
-    longest = int(np.ceil(np.linalg.norm(voxels.cells.shape) / SEGMENT)) + 1
+    longest = int(np.ceil(np.linalg.norm(voxels.cells.shape) / (SEGMENT * step))) + 1
     length = jnp.linalg.norm(rays.directions, axis=-1)
     high = voxels.low + jnp.asarray(voxels.cells.shape, jnp.float32) * voxels.edge
     enter, leave = intersect.ray_box(rays.origins, rays.viewdirs, voxels.low, high)
     enter, leave = jnp.maximum(enter, near * length), jnp.minimum(leave, far * length)
-    stretch = SEGMENT * voxels.edge
+    spacing = step * voxels.edge
+    stretch = SEGMENT * spacing
     middles = enter[None] + (jnp.arange(longest)[:, None] + 0.5) * stretch
     live = _occupied(voxels, rays, middles) & (middles - 0.5 * stretch < leave[None])
     rank = jnp.cumsum(live, axis=0, dtype=jnp.int32)
@@ -74,12 +78,13 @@ def render(
         turn, depth, total, half, best, place_best = carry
         order = jax.lax.dynamic_slice_in_dim(queue, turn * _ROUND, _ROUND).repeat(SEGMENT, axis=0)
         within = jnp.tile(jnp.arange(SEGMENT) + 0.5, _ROUND)[:, None]
-        t = enter[None] + (order * SEGMENT + within) * voxels.edge
+        t = enter[None] + (order * SEGMENT + within) * spacing
         valid = (order < longest) & (t < leave[None])
         points = rays.origins.T[:, None] + t[None] * rays.viewdirs.T[:, None]
         place = voxels_lib.locate(voxels, points.reshape(3, -1))
-        place = place.replace(cell=jnp.where(valid.reshape(-1), place.cell, 0))
+        place = dataclasses.replace(place, cell=jnp.where(valid.reshape(-1), place.cell, 0))
         thickness, color = fast_field.evaluate(voxels, params, place, shift=shift)
+        thickness = step * thickness
         place = jax.tree.map(lambda x: x.reshape(*x.shape[:-1], *t.shape), place)
         for k, (t_k, thickness_k, color_k) in enumerate(
             zip(t, thickness.reshape(t.shape), color.reshape(*t.shape, 3))

@@ -93,7 +93,7 @@ def active_pixels(spans: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.concatenate(rows)
 
 
-@functools.partial(jax.jit, static_argnames=('budget', 'longest', 'shift'))
+@functools.partial(jax.jit, static_argnames=('budget', 'longest', 'shift', 'step'))
 def refresh(
     voxels: Voxels,
     density: Array,
@@ -103,6 +103,7 @@ def refresh(
     budget: int,
     longest: int,
     shift: float,
+    step: float,
 ) -> tuple[Array, Array, Array]:
     """Renders every node of every image, and shrinks the spans to what is seen.
 
@@ -112,7 +113,7 @@ def refresh(
         cameras: leading dim n.
         spans: [n rows columns 2].
         budget: segments for each 4096 rays. Spans of rays that find no room stay.
-        longest, shift: see `fast_field.march`.
+        longest, shift, step: see `fast_field.march`.
 
     Returns:
         New spans from the first occupied cell to where the ray is all but stopped, a cell wider on both sides, and the
@@ -135,7 +136,7 @@ def refresh(
         start, stop = jnp.where(used, flat[safe, 0], jnp.inf), flat[safe, 1]
         offset = jnp.full(_CHUNK, 0.5)
         samples = fast_field.march(
-            voxels, density, rays, start, stop, offset, budget=budget, longest=longest, shift=shift
+            voxels, density, rays, start, stop, offset, budget=budget, longest=longest, shift=shift, step=step
         )
         ray = samples.segments.ray.repeat(fast_field.SEGMENT, total_repeat_length=samples.t.shape[0])
         seen = (samples.place.cell > 0) & (samples.before < _HIDDEN)

@@ -1,13 +1,11 @@
-"""The optimizer of `fast`, its regularisers and its estimate of unknown backgrounds."""
+"""The optimizer of `fast` and its estimate of unknown backgrounds."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend.models.nerf import fast_adam, fast_backdrop, fast_smooth
-from neurend.models.nerf.fast_config import FastConfig
-from neurend.scenes import voxels
+from neurend.models.nerf import fast_adam, fast_backdrop
 
 
 def test_adam_of_single_columns_is_adam():
@@ -35,32 +33,6 @@ def test_second_moments_are_means_over_a_row():
     size = np.sqrt(np.mean(np.square(gradient), axis=-1))
     np.testing.assert_allclose(moved, -np.asarray(gradient) / size[:, None], rtol=1e-5)
     np.testing.assert_allclose(moments.second, 0.01 * size**2, rtol=1e-4)
-
-
-def test_smoothing_pulls_corners_to_the_mean_of_their_cell():
-    grid, rows = voxels.build(np.ones((4, 4, 4), bool), low=np.zeros(3), edge=1.0)
-    grid = jax.tree.map(jnp.asarray, grid)
-    rng = np.random.default_rng(2)
-    table = jnp.asarray(rng.normal(size=rows[0]), jnp.float32)
-    params = {'density': table, 'color': jnp.zeros((rows[0], 3)), 'view': jnp.ones((rows[1], 6))}
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    config = FastConfig(smooth_density=1.0, shrink_view=0.5)
-    # A window of cells is drawn each time: the mean over many draws is the gradient over all cells.
-    add = jax.jit(lambda key: fast_smooth.add(config, key, zeros, params, grid))
-    assert grid.num_cells == 4096
-    results = [add(jax.random.key(k)) for k in range(200)]
-    moved = [np.abs(result['density']).max() > 1e-3 for result in results]
-    assert any(moved) and not all(moved)
-
-    def penalty(table):
-        corners = table[grid.fine[1:65]]
-        return 0.5 * jnp.sum(jnp.square(corners - corners.mean(-1, keepdims=True)))
-
-    expected = jax.grad(penalty)(table)
-    whole = [result['density'] for result in results if np.abs(result['density'] / 32 - expected).max() < 1e-4]
-    assert whole
-    np.testing.assert_allclose(results[0]['view'], 0.5)
-    np.testing.assert_allclose(results[0]['color'], 0)
 
 
 def test_node_colors_are_means_of_the_pixels_around():
