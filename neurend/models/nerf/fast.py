@@ -105,7 +105,8 @@ def fast(
             view = jnp.zeros((count, 3))
         own = jnp.sum(jnp.square(rgb + (view - target)[chosen.ray]), axis=-1, keepdims=True)
         values = jnp.concatenate([rgb, own], axis=-1)
-        accumulated, alpha = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, count)
+        composited: Any = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, count)
+        accumulated, alpha = composited
         predicted = compositing.on_background(accumulated[:, :3] + alpha[:, None] * view, alpha, behind)
         # The expected error of what the ray meets, against the error of what it expects: their difference is the
         # variance of colour along the ray, which vanishes where the ray meets one surface.
