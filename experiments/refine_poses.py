@@ -17,6 +17,7 @@ import numpy as np
 
 from neurend import app
 from neurend.data import batches, scenes
+from neurend.data.posed import PosedImages
 from neurend.geometry import alignment, rotations, transforms
 from neurend.geometry.cameras import Camera
 from neurend.models.method import Method
@@ -111,6 +112,28 @@ def errors(cameras: Camera, truth: Camera) -> dict[str, float]:
     }
 
 
+def object_pixels(scene: PosedImages, margin: float = 0.1) -> np.ndarray | None:
+    """Rows (see `batches.pack`) of the pixels in each image's box around what is not transparent, grown by `margin`.
+
+    Emptiness says nothing of a pose once the rest fits. None if an image has no alpha, or nothing to see.
+    """
+    rows, offset = [], 0
+    for image in scene.images:
+        height, width = image.shape[:2]
+        opaque = image[..., 3] > 0 if image.shape[-1] == 4 else np.zeros((height, width), bool)
+        if not opaque.any():
+            return None
+        inside = np.ones((height, width), bool)
+        for axis, size in ((0, height), (1, width)):
+            seen = np.nonzero(opaque.any(1 - axis))[0]
+            line = np.arange(size)
+            near = (line >= seen[0] - margin * size) & (line <= seen[-1] + margin * size)
+            inside &= np.expand_dims(near, 1 - axis)
+        rows.append(offset + np.nonzero(inside.reshape(-1))[0])
+        offset += height * width
+    return np.concatenate(rows)
+
+
 def depth_of(cameras: Camera) -> float:
     """Depth of the scene's middle, the origin, as the cameras have it."""
     return float(np.median(np.linalg.norm(np.asarray(cameras.world_from_camera)[:, :3, 3], axis=-1)))
@@ -143,7 +166,11 @@ def main(config: Config) -> dict[str, Any]:
     before = errors(started, scene.cameras)
     print(f'before: {_sentence(before)}', flush=True)
     source = batches.device_source(
-        dataclasses.replace(scene, masks=None), num_rays=config.rays, background=config.background, cast_rays=False
+        dataclasses.replace(scene, masks=None),
+        num_rays=config.rays,
+        background=config.background,
+        cast_rays=False,
+        active=object_pixels(scene),
     )
     state = loop.fit(
         build(config, started, near=scene.near, far=scene.far),

@@ -43,6 +43,7 @@ class HashConfig:
         coarsest: cells a side of its coarsest level.
         finest: cells a side of its finest level.
         log2_rows: most rows a level.
+        networks: decode the grid by networks, or add its levels up (see `HashField`).
         width: units of the density network's hidden layer.
         color_width: units of the colour network's two hidden layers.
         view_degree: of the spherical harmonics of view directions.
@@ -69,6 +70,7 @@ class HashConfig:
     coarsest: int = 16
     finest: int = 256
     log2_rows: int = 17
+    networks: bool = True
     width: int = 32
     color_width: int = 64
     view_degree: int = 3
@@ -118,6 +120,7 @@ def hash_grid(
             finest=config.finest,
             log2_rows=config.log2_rows,
         ),
+        networks=config.networks,
         width=config.width,
         color_width=config.color_width,
         view_degree=config.view_degree,

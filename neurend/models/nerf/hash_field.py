@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from neurend.checks import InputError
 from neurend.geometry import contraction
 from neurend.models.nerf import fields
 from neurend.nn import encodings
@@ -73,6 +74,8 @@ class HashField:
 
     Attributes:
         grid: shape of the grid.
+        networks: whether there are networks; else the levels are added up, their first four features being raw density
+            and colour: no view dependence, but it learns in fewer steps and cannot hide misplaced cameras in it.
         width: units of the density network's hidden layer, 0 for a linear map.
         color_width: units of the colour network's hidden layers.
         geometry: features handed from the density to the colour network.
@@ -81,6 +84,7 @@ class HashField:
     """
 
     grid: HashGrid
+    networks: bool = True
     width: int = 32
     color_width: int = 64
     geometry: int = 15
@@ -96,8 +100,15 @@ class HashField:
         )
 
     def init(self, key: Key) -> PyTree:
-        """Parameters: 'grid', 'density' and 'color'."""
+        """Parameters: 'grid' and, with networks, 'density' and 'color'."""
         keys = jax.random.split(key, 3)
+        if not self.networks:
+            if self.grid.features < 4 or self.appearance:
+                raise InputError(
+                    f'hash field without networks: got {self.grid.features} features a level and appearance codes of '
+                    f'{self.appearance}, expected at least 4 and 0'
+                )
+            return {'grid': self.grid.init(keys[0])}
         geometry, color = self._networks
         inputs = self.geometry + (self.view_degree + 1) ** 2 + self.appearance
         return {
@@ -114,6 +125,9 @@ class HashField:
         code = self.grid.encode(params['grid'], cube, reverse_only=True)
         if levels is not None:
             code = code * jnp.broadcast_to(jnp.repeat(levels, self.grid.features), code.shape)
+        if not self.networks:
+            out = code.reshape(*code.shape[:-1], self.grid.levels, self.grid.features).sum(-2)
+            return density(out[..., 0], inside, bounds), out[..., 1:4]
         out = fields.apply(self._networks[0], params['density'], code)
         return density(out[..., 0], inside, bounds), out[..., 1:]
 
@@ -126,6 +140,8 @@ class HashField:
             viewdirs: leading dims broadcast with those of the features.
             code: appearance code `... appearance`, or None if the field has none.
         """
+        if not self.networks:
+            return jax.nn.sigmoid(features)
         view = encodings.spherical_harmonics(viewdirs, degree=self.view_degree)
         inputs = [features, view] + ([] if code is None else [code])
         leading = features.shape[:-1]

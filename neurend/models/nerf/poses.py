@@ -22,6 +22,10 @@ from neurend.typing import Array, Key, Metrics, PyTree
 
 Part = Literal['pose', 'focal', 'center', 'distortion']
 
+# Ratio of depth to the radius of what is seen, as usual where a camera looks at an object: a unit of any of the six
+# numbers then moves the picture about equally far, and an optimizer that treats them alike is right to.
+_PARALLAX = 3.0
+
 PARTS: tuple[Part, ...] = ('pose', 'focal', 'center', 'distortion')
 
 
@@ -34,8 +38,8 @@ def init(count: int, parts: tuple[Part, ...] = ('pose',)) -> dict[str, Array]:
             point) and 'distortion'.
 
     Returns:
-        Those of 'pose' [count 6] (twists), 'focal' [2] (logarithms), 'center' [2] (fractions of the focal length) and
-        'distortion' [6] that were asked for.
+        Those of 'pose' [count 6] (twists, see `correct`), 'focal' [2] (logarithms), 'center' [2] (fractions of the focal
+        length) and 'distortion' [6] that were asked for.
 
     Raises:
         InputError: a part of another name.
@@ -50,8 +54,10 @@ def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0) -> Came
     """Applies corrections, as made by `init`, to cameras [n].
 
     A twist turns its camera about the point at `depth` on its optical axis and moves it in units of that depth, along
-    the camera's axes. Turning about its own centre instead would be nearly the same image motion as moving it sideways,
-    and the valley along which the two cancel takes descent long to walk down.
+    the camera's axes. Turning about its own centre instead would be nearly the same image motion as moving it
+    sideways, and the valley along which the two cancel takes descent long to walk down. Motions that only parallax
+    tells of, which are turning about that point (but for rolling) and moving along the axis, are in units three times
+    as large.
 
     Args:
         corrections: of the parts to be corrected.
@@ -73,7 +79,7 @@ def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0) -> Came
         if part != 'pose'
     }
     if 'pose' in corrections:
-        unit = jnp.asarray([depth, depth, depth, 1, 1, 1], corrections['pose'].dtype)
+        unit = jnp.asarray([depth, depth, _PARALLAX * depth, _PARALLAX, _PARALLAX, 1], corrections['pose'].dtype)
         turned = transforms.se3_exp(corrections['pose'] * unit[None])
         # Conjugation by the shift to the pivot: p + R (x - p) + t.
         pivot = jnp.asarray([0, 0, depth], turned.dtype)
