@@ -144,7 +144,7 @@ def fit(
         while session.step < steps:
             session.advance()
             step = session.step
-            stop = preemption.requested(together=schedule.logs(step))
+            stop = preemption.requested(together=schedule.logs(step)) and step < steps
             saves = stop or schedule.checkpoints(step)
             if not (saves or schedule.logs(step) or schedule.evaluates(step) or schedule.updates(step)):
                 continue
