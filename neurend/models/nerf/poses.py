@@ -38,8 +38,8 @@ def init(count: int, parts: tuple[Part, ...] = ('pose',)) -> dict[str, Array]:
             point) and 'distortion'.
 
     Returns:
-        Those of 'pose' [count 6] (twists, see `correct`), 'focal' [2] (logarithms), 'center' [2] (fractions of the focal
-        length) and 'distortion' [6] that were asked for.
+        Those of 'pose' [count 6] (twists, see `correct`), 'focal' [2] (logarithms), 'center' [2] (fractions of the
+        focal length) and 'distortion' [6] that were asked for.
 
     Raises:
         InputError: a part of another name.
