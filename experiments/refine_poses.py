@@ -14,6 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from neurend import app
 from neurend.data import batches, scenes
@@ -60,6 +61,7 @@ class Config:
         seed: of all randomness.
         optimizer: of the field.
         camera_optimizer: of the corrections.
+        camera_start: steps before the cameras move: the gradient through a field that shows nothing yet is noise.
         field: the radiance field.
         log_every: steps between lines of metrics.
     """
@@ -79,6 +81,7 @@ class Config:
     camera_optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(learning_rate=2e-3, final_learning_rate=5e-5, b2=0.99)
     )
+    camera_start: int = 0
     field: HashConfig = dataclasses.field(default_factory=HashConfig)
     log_every: int = 100
 
@@ -141,9 +144,13 @@ def depth_of(cameras: Camera) -> float:
 
 def build(config: Config, cameras: Camera, *, near: float, far: float) -> Method:
     """The hash method, refining cameras."""
+    corrections = optax.chain(
+        optimizers.make(config.camera_optimizer, steps=config.steps),
+        optax.scale_by_schedule(lambda count: jnp.where(count < config.camera_start, 0.0, 1.0)),
+    )
     optimizer = optimizers.by_name(
         {
-            '^cameras/': optimizers.make(config.camera_optimizer, steps=config.steps),
+            '^cameras/': corrections,
             '^method/': optimizers.make(config.optimizer, steps=config.steps),
         }
     )
@@ -153,6 +160,7 @@ def build(config: Config, cameras: Camera, *, near: float, far: float) -> Method
         cameras,
         parts=config.parts,
         depth=depth_of(cameras),
+        centered=True,
     )
 
 
@@ -180,7 +188,7 @@ def main(config: Config) -> dict[str, Any]:
         seed=config.seed,
         log_every=config.log_every,
     )
-    refined = poses.correct(jax.device_get(state.params['cameras']), started, depth=depth_of(started))
+    refined = poses.correct(jax.device_get(state.params['cameras']), started, depth=depth_of(started), centered=True)
     after = errors(refined, scene.cameras)
     print(f'after: {_sentence(after)}', flush=True)
     report = {'before': before, 'after': after}
