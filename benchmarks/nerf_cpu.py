@@ -43,26 +43,40 @@ PARTS = ('fast_1min', 'fast_5min', 'fast_400', 'fast_unmasked', 'classic')
 
 
 class Clock:
-    """Seconds of training: stopped while evaluating, and not running while JAX compiles."""
+    """Seconds of training: stopped while evaluating and compiling, also where JAX compiles of its own accord."""
 
     def __init__(self):
         self.compile_seconds = 0.0
-        self._total, self._started = 0.0, None
+        self._total, self._running, self._since = 0.0, False, 0.0
+        self._intervals: list[tuple[float, float]] = []
         jax.monitoring.register_event_duration_secs_listener(self._event)
 
     def _event(self, name, seconds, **_):
-        if name.startswith('/jax/core/compile'):
-            self.compile_seconds += seconds
+        """Is told of each tracing, lowering and compilation as it ends; those of inner functions end first."""
+        if not name.startswith('/jax/core/compile'):
+            return
+        begun, new = time.perf_counter() - seconds, seconds
+        while self._intervals and self._intervals[-1][0] >= begun:
+            new -= self._intervals.pop()[1]
+        self._intervals.append((begun, seconds))
+        self.compile_seconds += new
+        self._total -= new if self._running else 0.0
 
     def start(self):
-        self._started = time.perf_counter() - self._total + self.compile_seconds
+        self._running, self._since = True, time.perf_counter()
 
     def stop(self):
-        self._total = self.seconds()
-        self._started = None
+        self._total, self._running = self.seconds(), False
 
     def seconds(self):
-        return time.perf_counter() - self._started - self.compile_seconds if self._started is not None else self._total
+        return self._total + (time.perf_counter() - self._since if self._running else 0.0)
+
+    def compile(self, jitted, *args):
+        """The program for these arguments; none of the time it takes counts."""
+        self.stop()
+        program = jitted.lower(*args).compile()
+        self.start()
+        return program
 
 
 def textured_wall(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -128,7 +142,7 @@ def train_fast(name, settings: FastConfig, data, seconds: float, *, unmasked=Fal
     key = jax.random.key(0)
     state = jax.jit(method.init)(key)
     placed = jax.tree.map(jnp.asarray, source.data)
-    program = looped(method, source, key)
+    jitted, program, grids = looped(method, source, key), None, 0
     # A first guess, corrected as soon as steps on the finest grid can be timed.
     last = max((0, *settings.subdivide_steps))
     length = last + seconds / 0.06
@@ -138,10 +152,13 @@ def train_fast(name, settings: FastConfig, data, seconds: float, *, unmasked=Fal
         stops = [step for step in method.update_steps if step > done]
         count = min([CHUNK, *(step - done for step in stops)])
         state = state.replace(aux={**state.aux, 'steps': jnp.float32(length)})
+        if program is None or grids != len(state.aux['grids']):
+            grids = len(state.aux['grids'])
+            program = clock.compile(jitted, state, placed, jnp.int32(count))
         begun = clock.seconds()
-        state, sums = jax.block_until_ready(program(state, placed, count))
+        state, sums = jax.block_until_ready(program(state, placed, jnp.int32(count)))
         took = clock.seconds() - begun
-        rate = float(sums['complete']) / count * settings.rays[len(state.aux['grids']) - 1] * count / took
+        rate = float(sums['complete']) / count * settings.rays[grids - 1] * count / took
         if done + count in method.update_steps:
             state = jax.block_until_ready(method.update(state))
         if done >= last:
@@ -173,9 +190,9 @@ def train_classic(data, seconds: float, pixels: int) -> tuple[float, float]:
     placed = jax.tree.map(jnp.asarray, source.data)
     clock = Clock()
     clock.start()
-    program = looped(method, source, key)
+    program = clock.compile(looped(method, source, key), state, placed, jnp.int32(1))
     while clock.seconds() < seconds:
-        state, _ = jax.block_until_ready(program(state, placed, 1))
+        state, _ = jax.block_until_ready(program(state, placed, jnp.int32(1)))
         print(f'classic: {clock.seconds():4.0f} s  step {int(state.step)}', flush=True)
     clock.stop()
     rate = int(state.step) * settings.rays / clock.seconds()

@@ -146,7 +146,7 @@ def build(config: Config, cameras: Camera, *, near: float, far: float) -> Method
     """The hash method, refining cameras."""
     corrections = optax.chain(
         optimizers.make(config.camera_optimizer, steps=config.steps),
-        optax.scale_by_schedule(lambda count: jnp.where(count < config.camera_start, 0.0, 1.0)),
+        optax.scale_by_schedule(lambda count: jnp.where(jnp.asarray(count) < config.camera_start, 0.0, 1.0)),
     )
     optimizer = optimizers.by_name(
         {

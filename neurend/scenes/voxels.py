@@ -204,9 +204,7 @@ def subdivide(
     return child, new_fine, new_coarse
 
 
-def _transfer(
-    table: np.ndarray, count: int, source: np.ndarray, target: np.ndarray, parity: np.ndarray
-) -> np.ndarray:
+def _transfer(table: np.ndarray, count: int, source: np.ndarray, target: np.ndarray, parity: np.ndarray) -> np.ndarray:
     """The corners of children from those of their parents.
 
     Args:
@@ -216,12 +214,16 @@ def _transfer(
         target: [n 8] rows of the corners of children.
         parity: [n 3] which child of its parent each is.
     """
+    # A corner is shared by up to 8 children, which agree about it: any one of them will do.
+    owner = np.full(count, -1, np.int32)
+    owner[target.reshape(-1)] = np.arange(target.size, dtype=np.int32)
+    rows = np.flatnonzero(owner >= 0)
+    child, corner = np.divmod(owner[rows], 8)
+    fraction = (parity[child] + _OFFSETS[corner]).T.astype(np.float32) / 2
     result = np.zeros((count, *table.shape[1:]), np.float32)
-    for child in _OFFSETS:
-        chosen = (parity == child).all(-1)
-        fraction = ((child + _OFFSETS) / 2).T.astype(np.float32)
-        weights = np.prod(np.where(_OFFSETS[:, :, None] == 1, fraction, 1 - fraction), axis=1)
-        result[target[chosen]] = np.einsum('kj,nk...->nj...', weights, table[source[chosen]])
+    for offset, from_corner in zip(_OFFSETS, source[child].T):
+        weight = np.prod(np.where(offset[:, None] == 1, fraction, 1 - fraction), axis=0)
+        result[rows] += weight.reshape(-1, *(1,) * (table.ndim - 1)) * table[from_corner]
     return result
 
 

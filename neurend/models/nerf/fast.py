@@ -97,17 +97,13 @@ def fast(
         chosen = fast_field.choose(samples, threshold=config.threshold, budget=int(count * config.samples[level]))
         depth, rgb = fast_field.evaluate(voxels, params, chosen.place, shift=config.shift)
         depth = config.step * depth
-        weight = jax.lax.stop_gradient(jnp.exp(-chosen.before) * (1 - jnp.exp(-depth)))
         if level + 1 == levels:
-            place = fast_field.dominant(chosen, weight, count)
-            view = fast_field.view_dependence(voxels, params, place, rays.viewdirs)
-        else:
-            view = jnp.zeros((count, 3))
-        own = jnp.sum(jnp.square(rgb + (view - target)[chosen.ray]), axis=-1, keepdims=True)
+            rgb += fast_field.view_dependence(voxels, params, chosen.place, rays.viewdirs[chosen.ray])
+        own = jnp.sum(jnp.square(rgb - target[chosen.ray]), axis=-1, keepdims=True)
         values = jnp.concatenate([rgb, own], axis=-1)
         composited: Any = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, count)
         accumulated, alpha = composited
-        predicted = compositing.on_background(accumulated[:, :3] + alpha[:, None] * view, alpha, behind)
+        predicted = compositing.on_background(accumulated[:, :3], alpha, behind)
         # The expected error of what the ray meets, against the error of what it expects: their difference is the
         # variance of colour along the ray, which vanishes where the ray meets one surface.
         spread = accumulated[:, 3] + (1 - alpha) * jnp.sum(jnp.square(behind - target), axis=-1)
@@ -172,9 +168,7 @@ def fast(
             return dataclasses.replace(state, aux={**aux, 'voxels': voxels_lib.prune(voxels, keep)})
         finer = fast_start.finer(start, voxels, np.asarray(keep))
         old = jax.tree.map(np.asarray, state.params)
-        voxels, fine, coarse = voxels_lib.subdivide(
-            voxels, finer, [old['density'], old['color']], [old['view']]
-        )
+        voxels, fine, coarse = voxels_lib.subdivide(voxels, finer, [old['density'], old['color']], [old['view']])
         params = dict(zip(('density', 'color', 'view'), map(jnp.asarray, (*fine, *coarse))))
         aux.update(voxels=jax.tree.map(jnp.asarray, voxels), grids=jnp.zeros(level + 2, jnp.int32))
         return dataclasses.replace(state, params=params, optimizer=fast_adam.init(params), aux=aux)

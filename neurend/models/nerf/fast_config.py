@@ -39,10 +39,10 @@ class FastConfig:
     node_pixels: int = 2
     seen_by: float = 0.5
     subdivide_steps: tuple[int, ...] = (80, 200)
-    prune_steps: tuple[int, ...] = (120, 160, 240, 280, 340, 450, 600)
+    prune_steps: tuple[int, ...] = (130, 240, 320, 500)
     rays: tuple[int, ...] = (2048, 4096, 8192)
     segments: tuple[float, ...] = (8.0, 5.0, 2.8)
-    samples: tuple[float, ...] = (8.0, 5.0, 3.0)
+    samples: tuple[float, ...] = (8.0, 5.0, 2.4)
     longest: int = 24
     step: float = 1.0
     render_step: float = 0.5
@@ -54,8 +54,8 @@ class FastConfig:
     final_rate: float = 0.03
     degree: int = 2
     shift: float = -4.0
-    spread: float = 0.3
-    final_spread: float = 0.03
+    spread: float = 0.1
+    final_spread: float = 0.1
     background_error: float = 0.05
     density_delay: int = 0
 

@@ -1,7 +1,6 @@
 """Rendering of `fast` without cached spans: any rays, any number of surfaces, no buffer that could overflow."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +74,7 @@ def render(
     queue = queue.at[target, jnp.arange(count)[None]].set(order, mode='drop')
 
     def body(carry: tuple) -> tuple:
-        turn, depth, total, half, best, place_best = carry
+        turn, depth, total, half = carry
         order = jax.lax.dynamic_slice_in_dim(queue, turn * _ROUND, _ROUND).repeat(SEGMENT, axis=0)
         within = jnp.tile(jnp.arange(SEGMENT) + 0.5, _ROUND)[:, None]
         t = enter[None] + (order * SEGMENT + within) * spacing
@@ -84,41 +83,31 @@ def render(
         place = voxels_lib.locate(voxels, points.reshape(3, -1))
         place = dataclasses.replace(place, cell=jnp.where(valid.reshape(-1), place.cell, 0))
         thickness, color = fast_field.evaluate(voxels, params, place, shift=shift)
+        viewdirs = jnp.broadcast_to(rays.viewdirs, (*t.shape, 3)).reshape(-1, 3)
+        color = color + fast_field.view_dependence(voxels, params, place, viewdirs)
         thickness = step * thickness
-        place = jax.tree.map(lambda x: x.reshape(*x.shape[:-1], *t.shape), place)
-        for k, (t_k, thickness_k, color_k) in enumerate(
-            zip(t, thickness.reshape(t.shape), color.reshape(*t.shape, 3))
-        ):
+        for t_k, thickness_k, color_k in zip(t, thickness.reshape(t.shape), color.reshape(*t.shape, 3)):
             weight = jnp.exp(-depth) * (1 - jnp.exp(-thickness_k))
             weight = jnp.where(weight > threshold, weight, 0)
             values = jnp.concatenate([color_k, jnp.ones_like(t_k)[:, None], t_k[:, None]], axis=-1)
             total = total + weight[:, None] * values
             depth = depth + thickness_k
-            better = weight > best
-            best = jnp.where(better, weight, best)
-            place_best = jax.tree.map(functools.partial(_replace, better, k), place_best, place)
             half = jnp.where((half == 0) & (depth > np.log(2)), t_k, half)
-        return turn + 1, depth, total, half, best, place_best
+        return turn + 1, depth, total, half
 
     def busy(carry: tuple) -> Array:
         turn, depth, *_ = carry
         return jnp.any((rank[-1] > turn * _ROUND) & (depth < _OPAQUE))
 
-    nowhere = voxels_lib.Place(jnp.zeros(count, jnp.int32), jnp.zeros((3, count)), jnp.zeros((3, count)))
-    carry = jnp.int32(0), jnp.zeros(count), jnp.zeros((count, 5)), jnp.zeros(count), jnp.zeros(count), nowhere
-    _, _, total, half, _, place_best = jax.lax.while_loop(busy, body, carry)
+    carry = jnp.int32(0), jnp.zeros(count), jnp.zeros((count, 5)), jnp.zeros(count)
+    _, _, total, half = jax.lax.while_loop(busy, body, carry)
     alpha = total[:, 3]
-    view = fast_field.view_dependence(voxels, params, place_best, rays.viewdirs)
     return Rendering(
-        rgb=total[:, :3] + alpha[:, None] * view,
+        rgb=total[:, :3],
         alpha=alpha,
         depth=safe_divide(safe_divide(total[:, 4], alpha), length),
         median=safe_divide(half, length),
     )
-
-
-def _replace(better: Array, k: int, old: Array, new: Array) -> Array:
-    return jnp.where(better, new[..., k, :], old)
 
 
 def _occupied(voxels: Voxels, rays: Rays, middles: Array) -> Array:

@@ -40,7 +40,6 @@ def first_spans(voxels: Voxels, cameras: Camera, grid: tuple[int, int], *, near:
         grid: rows, columns.
         near, far: bounds of the rays' t.
     """
-    steps = 2 * int(np.ceil(np.linalg.norm(voxels.cells.shape)))
 
     def one(camera: Camera) -> Array:
         rays = cameras_lib.rays(camera, _nodes(camera, grid, jnp.arange(grid[0] * grid[1])))
@@ -49,6 +48,7 @@ def first_spans(voxels: Voxels, cameras: Camera, grid: tuple[int, int], *, near:
         enter, leave = intersect.ray_box(rays.origins, rays.viewdirs, low, high)
         length = jnp.linalg.norm(rays.directions, axis=-1)
         enter, leave = jnp.maximum(enter, near * length), jnp.minimum(leave, far * length)
+        steps = jnp.ceil(jnp.max(leave - enter) / (0.5 * voxels.edge)).astype(jnp.int32)
 
         def body(k: Array, span: tuple[Array, Array]) -> tuple[Array, Array]:
             t = enter + (k + 0.5) * 0.5 * voxels.edge
@@ -161,5 +161,3 @@ def _nodes(camera: Camera, grid: tuple[int, int], number: Array) -> Array:
     rows, columns = grid
     share = jnp.stack([number % columns, number // columns], axis=-1) / jnp.array([[columns - 1, rows - 1]])
     return share * camera.size.astype(jnp.float32).reshape(-1, 2)
-
-
