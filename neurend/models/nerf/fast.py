@@ -107,15 +107,14 @@ def fast(
         # The expected error of what the ray meets, against the error of what it expects: their difference is the
         # variance of colour along the ray, which vanishes where the ray meets one surface.
         spread = accumulated[:, 3] + (1 - alpha) * jnp.sum(jnp.square(behind - target), axis=-1)
-        price = config.background_error * unknown * (1 - alpha)
-        complete = chosen.complete & (batch.mask[:count] > 0)
-        squares = jnp.where(complete[:, None], jnp.square(predicted - target), 0)
-        spread, price = (jnp.sum(jnp.where(complete, value, 0)) for value in (spread, price))
-        used = jnp.maximum(jnp.sum(complete), 1)
-        mean = jnp.sum(squares) / (3 * used)
+        squared = jnp.sum(jnp.square(predicted - target), axis=-1)
+        known = squared + config.spread * _decayed(config.final_spread, step, aux) * spread
+        # Linear in opacity, so that a ray decides: the square would settle for haze where the background is unknown.
+        loss = jnp.where(unknown > 0, spread + config.background_error * start.variance * (1 - alpha), known)
+        used = chosen.complete & (batch.mask[:count] > 0)
+        mean = jnp.sum(jnp.where(used, squared, 0)) / (3 * jnp.maximum(jnp.sum(used), 1))
         # A sum, so that the gradient of a row does not depend on the size of the batch.
-        share = config.spread * _decayed(config.final_spread, step, aux)
-        return jnp.sum(squares) + share * spread + price, {
+        return jnp.sum(jnp.where(used, loss, 0)), {
             'loss': mean,
             'psnr': -10 * jnp.log10(mean),
             'segments': jnp.mean(samples.segments.live),
@@ -127,7 +126,9 @@ def fast(
         gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.params, key, state.aux, batch, state.step)
         decay = _decayed(config.final_rate, state.step, state.aux)
         rates = {name: decay * getattr(config, f'rate_{name}') for name in state.params}
-        rates['density'] *= jnp.minimum(state.step / max(config.density_delay, 1), 1) ** 4
+        if start.carver is None:
+            since = state.step - (0, *config.subdivide_steps)[state.aux['grids'].shape[0] - 1]
+            rates['density'] *= jnp.minimum(since / max(config.density_delay, 1), 1) ** 4
         params, optimizer = fast_adam.update(state.params, gradients, state.optimizer, rates)
         return dataclasses.replace(state, step=state.step + 1, params=params, optimizer=optimizer), metrics
 
@@ -155,7 +156,7 @@ def fast(
             state.params['density'],
             cameras,
             state.aux['node_spans'],
-            budget=int(4096 * 2 * config.segments[level]),
+            budget=int(4096 * config.segments[level]),
             longest=config.longest,
             shift=config.shift,
             step=config.step,
@@ -170,6 +171,9 @@ def fast(
         old = jax.tree.map(np.asarray, state.params)
         voxels, fine, coarse = voxels_lib.subdivide(voxels, finer, [old['density'], old['color']], [old['view']])
         params = dict(zip(('density', 'color', 'view'), map(jnp.asarray, (*fine, *coarse))))
+        if start.carver is None:
+            # Thin parts may show only at this resolution: what looked empty is asked again.
+            params['density'] = jnp.maximum(params['density'], 0)
         aux.update(voxels=jax.tree.map(jnp.asarray, voxels), grids=jnp.zeros(level + 2, jnp.int32))
         return dataclasses.replace(state, params=params, optimizer=fast_adam.init(params), aux=aux)
 

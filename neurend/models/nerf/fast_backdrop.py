@@ -2,7 +2,8 @@
 
 At first nothing is known: a ray may then see, instead of a sample, a background of just the colour of its pixel, at
 a price. Only what many images agree on is cheaper, so the field keeps what is consistent between views. Once it is
-formed, its own opacity says which pixels show background, and colours spread from those to what it hides.
+formed, its own opacity says which pixels show background, and colours spread from those to what it hides and to its
+outline, where pixels mix both. Away from it the rule stays: what shows there is background, whatever its colour.
 """
 
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ def estimate(colors: Array, alpha: Array) -> Array:
         alpha: [n rows columns] opacity of the field.
 
     Returns:
-        [n rows-1 columns-1 4] between the nodes: colour, and 1 where it is known, else 0.
+        [n rows-1 columns-1 4] between the nodes: colour, and 1 where it is known and the field near, else 0.
     """
     covered = (alpha > _TRANSPARENT).astype(jnp.float32)
     # A node next to the object mixes both.
@@ -65,9 +66,10 @@ def estimate(colors: Array, alpha: Array) -> Array:
         mean = _window(free * colors, size, jax.lax.add, 0.0) / jnp.maximum(weight, 1)
         new = (known == 0) & (weight > 0)
         found, known = jnp.where(new, mean, found), jnp.where(new, 1, known)
-    both = jnp.concatenate([found, known], axis=-1)
+    both = jnp.concatenate([found, known, free], axis=-1)
     middle = (both[:, :-1, :-1] + both[:, :-1, 1:] + both[:, 1:, :-1] + both[:, 1:, 1:]) / 4
-    return jnp.concatenate([middle[..., :3], (middle[..., 3:] == 1).astype(jnp.float32)], axis=-1)
+    usable = (middle[..., 3:4] == 1) & (middle[..., 4:] < 1)
+    return jnp.concatenate([middle[..., :3], usable.astype(jnp.float32)], axis=-1)
 
 
 def _window(x: Array, size: int, combine, start: float) -> Array:

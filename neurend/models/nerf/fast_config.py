@@ -29,9 +29,10 @@ class FastConfig:
         shift: added to raw density before the softplus; the density to start from.
         spread: weight of the squared error of each sample's own colour, which keeps colours from mixing along a ray.
         final_spread: what it is multiplied with by the end.
-        background_error: with unknown background: the squared error (of three channels) at which a ray would rather see
-            the background than a sample, until the background behind each image has been estimated.
-        density_delay: steps over which the rate of density rises at first, so that with unknown background colours
+        background_error: with unknown background: the squared error at which a ray would rather see the background
+            than a sample, in units of the variance of all pixels. What lies between the cameras and the scene shows
+            every camera another colour, so that its error is near 1; what is solid fits better.
+        density_delay: with unknown background: steps over which the rate of density rises on each grid, so that colours
             are found before anything is given up as background.
     """
 
@@ -56,8 +57,8 @@ class FastConfig:
     shift: float = -4.0
     spread: float = 0.1
     final_spread: float = 0.1
-    background_error: float = 0.05
-    density_delay: int = 0
+    background_error: float = 0.75
+    density_delay: int = 50
 
     def __post_init__(self):
         levels = len(self.rays)

@@ -112,22 +112,23 @@ def refresh(
         density: [r] its table.
         cameras: leading dim n.
         spans: [n rows columns 2].
-        budget: segments for each 4096 rays. Spans of rays that find no room stay.
+        budget: segments in the buffer, which each round fills with as many rays as find room.
         longest, shift, step: see `fast_field.march`.
 
     Returns:
-        New spans from the first occupied cell to where the ray is all but stopped, a cell wider on both sides, and the
-        greatest weight [m] of a sample in each cell, and the opacity [n rows columns] of each node.
+        New spans from the first occupied cell to where the ray is all but stopped, a cell wider on both sides (those of
+        rays that need more than `longest` segments stay), and the greatest weight [m] of a sample in each cell, and the
+        opacity [n rows columns] of each node.
     """
     _, rows, columns, _ = spans.shape
     flat = spans.reshape(-1, 2)
     live = flat[:, 1] > flat[:, 0]
     order = jnp.nonzero(live, size=flat.shape[0] + _CHUNK, fill_value=flat.shape[0])[0]
-    chunks = (jnp.sum(live) + _CHUNK - 1) // _CHUNK
+    total = jnp.sum(live)
 
-    def body(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        result, greatest, opacity = carry
-        nodes = jax.lax.dynamic_slice_in_dim(order, k * _CHUNK, _CHUNK)
+    def body(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        done, result, greatest, opacity = carry
+        nodes = jax.lax.dynamic_slice_in_dim(order, done, _CHUNK)
         used = nodes < flat.shape[0]
         safe = jnp.where(used, nodes, 0)
         index = safe // (rows * columns)
@@ -145,14 +146,20 @@ def refresh(
         farthest = jnp.full(_CHUNK, -jnp.inf).at[target].max(samples.t, mode='drop')
         margin = 1.5 * voxels.edge
         found = jnp.stack([jnp.maximum(nearest - margin, start), jnp.minimum(farthest + margin, stop)], axis=-1)
-        found = jnp.where(samples.segments.complete[:, None], found, flat[safe])
+        complete = samples.segments.complete
+        # So many always find room, also if none of them is short enough to be complete.
+        sure = min(max(budget // (longest + 1), 1), _CHUNK)
+        fitted = jnp.maximum(jnp.max(jnp.where(complete, jnp.arange(1, _CHUNK + 1), 0)), sure)
+        used &= jnp.arange(_CHUNK) < fitted
+        found = jnp.where(complete[:, None], found, flat[safe])
         target = jnp.where(used, safe, flat.shape[0])
         result = result.at[target].set(found, mode='drop')
         opacity = opacity.at[target].set(jnp.zeros(_CHUNK).at[ray].add(samples.weight), mode='drop')
-        return result, greatest.at[samples.place.cell].max(samples.weight, mode='promise_in_bounds'), opacity
+        greatest = greatest.at[samples.place.cell].max(samples.weight, mode='promise_in_bounds')
+        return done + fitted, result, greatest, opacity
 
-    carry = flat, jnp.zeros(voxels.num_cells), jnp.zeros(flat.shape[0])
-    flat, greatest, opacity = jax.lax.fori_loop(0, chunks, body, carry)
+    carry = jnp.zeros((), jnp.int32), flat, jnp.zeros(voxels.num_cells), jnp.zeros(flat.shape[0])
+    _, flat, greatest, opacity = jax.lax.while_loop(lambda carry: carry[0] < total, body, carry)
     return flat.reshape(spans.shape), greatest, opacity.reshape(spans.shape[:3])
 
 

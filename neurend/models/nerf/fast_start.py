@@ -31,6 +31,7 @@ class Start:
         cameras: leading dim n.
         carver: decides about finer cells, None where the background is not known.
         colors: [n rows columns 3] of the images at the nodes of the spans where the background is not known, else None.
+        variance: of these colours about their mean, summed over the channels; 0 where the background is known.
         active: int32, the pixels that can see anything, for the source that draws batches.
         near, far: bounds of t.
     """
@@ -41,6 +42,7 @@ class Start:
     cameras: Camera
     carver: carving.Carver | None
     colors: np.ndarray | None
+    variance: float
     active: np.ndarray
     near: float
     far: float
@@ -102,7 +104,8 @@ def prepare(
     pixel_spans = np.asarray(fast_spans.between(jax.numpy.asarray(spans)))
     active = fast_spans.active_pixels(pixel_spans, image_sizes).astype(np.int32)
     colors = fast_backdrop.at_nodes(images, grid) if foreground is None else None
-    return Start(voxels, rows, spans, cameras, carver, colors, active, near, far)
+    variance = 0.0 if colors is None else float(colors.reshape(-1, 3).var(0).sum())
+    return Start(voxels, rows, spans, cameras, carver, colors, variance, active, near, far)
 
 
 def finer(start: Start, voxels: Voxels, keep: np.ndarray) -> np.ndarray:
