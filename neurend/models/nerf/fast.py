@@ -25,6 +25,9 @@ from neurend.render.rendering import Rendering
 from neurend.scenes import voxels as voxels_lib
 from neurend.typing import Array, Key, Metrics, PyTree
 
+# What the price of a background in the very colour of its pixel falls to, as surfaces come to fit far better.
+_FINAL_PRICE = 0.1
+
 
 def fast(
     config: FastConfig,
@@ -81,7 +84,7 @@ def fast(
         rays = jax.tree.map(lambda leaf: leaf[:count], batch.rays)
         target, where = batch.rgb[:count], (batch.index[:count], batch.pixels[:count], sizes)
         begin, end = fast_spans.at_pixels(aux['spans'], *where).T
-        behind, unknown = _behind(batch.background[:count], target, aux['backdrop'], where)
+        behind, known = _behind(batch.background[:count], target, aux['backdrop'], where)
         samples = fast_field.march(
             voxels,
             jax.lax.stop_gradient(params['density']),
@@ -104,13 +107,18 @@ def fast(
         composited: Any = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, count)
         accumulated, alpha = composited
         predicted = compositing.on_background(accumulated[:, :3], alpha, behind)
+        squared = jnp.sum(jnp.square(predicted - target), axis=-1)
         # The expected error of what the ray meets, against the error of what it expects: their difference is the
         # variance of colour along the ray, which vanishes where the ray meets one surface.
         spread = accumulated[:, 3] + (1 - alpha) * jnp.sum(jnp.square(behind - target), axis=-1)
-        squared = jnp.sum(jnp.square(predicted - target), axis=-1)
-        known = squared + config.spread * _decayed(config.final_spread, step, aux) * spread
-        # Linear in opacity, so that a ray decides: the square would settle for haze where the background is unknown.
-        loss = jnp.where(unknown > 0, spread + config.background_error * start.variance * (1 - alpha), known)
+        loss = squared + config.spread * _decayed(config.final_spread, step, aux) * spread
+        if start.carver is None:
+            # Linear in opacity, so that a ray decides: a square would settle for haze.
+            last = max((0, *config.subdivide_steps))
+            fallen = jnp.clip((step - last) / jnp.maximum(aux['steps'] - last, 1), 0, 1)
+            price = config.background_error * start.variance * jnp.float32(_FINAL_PRICE) ** fallen
+            own = accumulated[:, 3] + price * (1 - alpha)
+            loss = jnp.where(known, jnp.minimum(loss, own), own)
         used = chosen.complete & (batch.mask[:count] > 0)
         mean = jnp.sum(jnp.where(used, squared, 0)) / (3 * jnp.maximum(jnp.sum(used), 1))
         # A sum, so that the gradient of a row does not depend on the size of the batch.
@@ -194,8 +202,9 @@ def _decayed(final: float, step: Array, aux: PyTree) -> Array:
 def _behind(
     given: Array, target: Array, backdrop: Array | None, where: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    """What lies behind rays: its colour [r 3], and 1 where that is not known but taken from the pixel, else 0, [r]."""
+    """What lies behind rays: its colour [r 3], that of the pixel where it is not known, and whether it is known [r]."""
     if backdrop is None:
-        return given, jnp.zeros(len(given))
+        return given, jnp.ones(len(given), bool)
     found = fast_spans.at_pixels(backdrop, *where)
-    return jnp.where(found[:, 3:] > 0, found[:, :3], target), 1 - found[:, 3]
+    known = found[:, 3] > 0
+    return jnp.where(known[:, None], found[:, :3], target), known
