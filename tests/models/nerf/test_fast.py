@@ -14,6 +14,7 @@ from neurend.geometry import transforms
 from neurend.models.nerf import fast, fast_start
 from neurend.models.nerf.evaluation import Example
 from neurend.models.nerf.fast_config import FastConfig
+from neurend.train import loop
 
 SIZE = 24
 NEAR, FAR = 2.0, 4.2
@@ -129,6 +130,23 @@ def test_full_buffers_lose_whole_rays_and_say_so(trained):
     assert float(metrics[5.0]['complete']) == 1
     assert 0.05 < float(metrics[0.5]['complete']) < 0.9
     assert np.isfinite(float(metrics[0.5]['loss']))
+
+
+def test_resumes_after_a_subdivision(tmp_path):
+    views = sphere(8)
+    start = prepared(views)
+    config = dataclasses.replace(CONFIG, subdivide_steps=(20,), prune_steps=(30,))
+    source = batches.device_source(views, num_rays=512, active=start.active)
+
+    def run(name, *stops):
+        for steps in stops:
+            state = loop.fit(fast.fast(config, start=start, steps=50), source, workdir=tmp_path / name, steps=steps)
+        return state
+
+    whole, resumed = run('whole', 50), run('resumed', 25, 50)
+    assert jax.tree.structure(whole.params) == jax.tree.structure(resumed.params)
+    for a, b in zip(jax.tree.leaves((whole.params, whole.aux)), jax.tree.leaves((resumed.params, resumed.aux))):
+        np.testing.assert_array_equal(a, b)
 
 
 def before_noise(views):
