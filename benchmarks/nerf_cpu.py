@@ -24,6 +24,7 @@ import dataclasses
 import json
 import os
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -142,7 +143,8 @@ def train_fast(name, settings: FastConfig, data, seconds: float, *, unmasked=Fal
     key = jax.random.key(0)
     state = jax.jit(method.init)(key)
     placed = jax.tree.map(jnp.asarray, source.data)
-    jitted, program, grids = looped(method, source, key), None, 0
+    jitted, grids = looped(method, source, key), 0
+    program: Any = None
     # A first guess, corrected as soon as steps on the finest grid can be timed.
     last = max((0, *settings.subdivide_steps))
     length = last + seconds / 0.06
@@ -152,13 +154,13 @@ def train_fast(name, settings: FastConfig, data, seconds: float, *, unmasked=Fal
         stops = [step for step in method.update_steps if step > done]
         count = min([CHUNK, *(step - done for step in stops)])
         state = state.replace(aux={**state.aux, 'steps': jnp.float32(length)})
-        if program is None or grids != len(state.aux['grids']):
+        if grids != len(state.aux['grids']):
             grids = len(state.aux['grids'])
             program = clock.compile(jitted, state, placed, jnp.int32(count))
         begun = clock.seconds()
         state, sums = jax.block_until_ready(program(state, placed, jnp.int32(count)))
         took = clock.seconds() - begun
-        rate = float(sums['complete']) / count * settings.rays[grids - 1] * count / took
+        rate = float(sums['complete']) * settings.rays[grids - 1] / took
         if done + count in method.update_steps:
             state = jax.block_until_ready(method.update(state))
         if done >= last:

@@ -57,6 +57,7 @@ def fast(
     cameras = jax.tree.map(jnp.asarray, start.cameras)
     terms = 3 * ((config.degree + 1) ** 2 - 1)
     levels = len(config.rays)
+    grid_begins = (0, *config.subdivide_steps)
     pixel_spans = np.asarray(fast_spans.between(jnp.asarray(start.spans)))  # here, or init would fold it as a constant
 
     def init(key: Key) -> State:
@@ -114,11 +115,11 @@ def fast(
         loss = squared + config.spread * _decayed(config.final_spread, step, aux) * spread
         if start.carver is None:
             # Linear in opacity, so that a ray decides: a square would settle for haze.
-            last = max((0, *config.subdivide_steps))
+            last = grid_begins[-1]
             fallen = jnp.clip((step - last) / jnp.maximum(aux['steps'] - last, 1), 0, 1)
             price = config.background_error * start.variance * jnp.float32(_FINAL_PRICE) ** fallen
-            own = accumulated[:, 3] + price * (1 - alpha)
-            loss = jnp.where(known, jnp.minimum(loss, own), own)
+            decided = accumulated[:, 3] + price * (1 - alpha)
+            loss = jnp.where(known, jnp.minimum(loss, decided), decided)
         used = chosen.complete & (batch.mask[:count] > 0)
         mean = jnp.sum(jnp.where(used, squared, 0)) / (3 * jnp.maximum(jnp.sum(used), 1))
         # A sum, so that the gradient of a row does not depend on the size of the batch.
@@ -135,7 +136,7 @@ def fast(
         decay = _decayed(config.final_rate, state.step, state.aux)
         rates = {name: decay * getattr(config, f'rate_{name}') for name in state.params}
         if start.carver is None:
-            since = state.step - (0, *config.subdivide_steps)[state.aux['grids'].shape[0] - 1]
+            since = state.step - grid_begins[state.aux['grids'].shape[0] - 1]
             rates['density'] *= jnp.minimum(since / max(config.density_delay, 1), 1) ** 4
         params, optimizer = fast_adam.update(state.params, gradients, state.optimizer, rates)
         return dataclasses.replace(state, step=state.step + 1, params=params, optimizer=optimizer), metrics
@@ -164,7 +165,7 @@ def fast(
             state.params['density'],
             cameras,
             state.aux['node_spans'],
-            budget=int(4096 * config.segments[level]),
+            room=config.segments[level],
             longest=config.longest,
             shift=config.shift,
             step=config.step,

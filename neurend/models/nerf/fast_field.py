@@ -167,7 +167,7 @@ def view_dependence(voxels: Voxels, params: PyTree, place: voxels_lib.Place, vie
     degree = round((terms + 1) ** 0.5) - 1
     basis = encodings.spherical_harmonics(viewdirs, degree=degree)[..., 1:]
     parts = [jnp.sum(coefficients[:, c * terms : (c + 1) * terms] * basis, axis=-1) for c in range(3)]
-    return jnp.where((place.cell > 0)[:, None], jax.lax.optimization_barrier(jnp.stack(parts, axis=-1)), 0)
+    return jnp.where((place.cell > 0)[:, None], jnp.stack(parts, axis=-1), 0)
 
 
 def _at(table: Array, corners: Array, cell: Array, fraction: Array) -> Array:

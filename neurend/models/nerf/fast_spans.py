@@ -93,14 +93,14 @@ def active_pixels(spans: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.concatenate(rows)
 
 
-@functools.partial(jax.jit, static_argnames=('budget', 'longest', 'shift', 'step'))
+@functools.partial(jax.jit, static_argnames=('room', 'longest', 'shift', 'step'))
 def refresh(
     voxels: Voxels,
     density: Array,
     cameras: Camera,
     spans: Array,
     *,
-    budget: int,
+    room: float,
     longest: int,
     shift: float,
     step: float,
@@ -112,7 +112,7 @@ def refresh(
         density: [r] its table.
         cameras: leading dim n.
         spans: [n rows columns 2].
-        budget: segments in the buffer, which each round fills with as many rays as find room.
+        room: segments in the buffer for each of the 4096 rays of a round, on average: rays that find no room come next.
         longest, shift, step: see `fast_field.march`.
 
     Returns:
@@ -120,6 +120,7 @@ def refresh(
         rays that need more than `longest` segments stay), and the greatest weight [m] of a sample in each cell, and the
         opacity [n rows columns] of each node.
     """
+    budget = int(_CHUNK * room)
     _, rows, columns, _ = spans.shape
     flat = spans.reshape(-1, 2)
     live = flat[:, 1] > flat[:, 0]
