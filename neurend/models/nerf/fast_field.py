@@ -88,6 +88,7 @@ def march(
     longest: int,
     shift: float,
     step: float,
+    stretches: Array | None = None,
 ) -> Samples:
     """Samples rays at equal steps between two distances; without gradient.
 
@@ -101,14 +102,20 @@ def march(
         longest: segments that a ray can have; longer ones are not complete.
         shift: see `optical_depth`.
         step: edges of a cell between samples.
+        stretches: [longest R] int32, ascending: which segments each ray has, counted from its start, negative for those
+            that it lacks; by default all until it stops.
     """
     spacing = step * voxels.edge
-    wanted = jnp.ceil(jnp.clip((stop - start) / (SEGMENT * spacing), 0, longest + 1)).astype(jnp.int32)
+    if stretches is None:
+        wanted = jnp.ceil(jnp.clip((stop - start) / (SEGMENT * spacing), 0, longest + 1)).astype(jnp.int32)
+    else:
+        wanted = jnp.sum(stretches >= 0, axis=0, dtype=jnp.int32)
     segments = segments_lib.expand(wanted, budget)
     too_long = wanted > longest
     packed = jnp.concatenate([rays.origins, rays.viewdirs, jnp.stack([start, stop, offset], axis=-1)], axis=-1)
     mine = packed.at[segments.ray].get(mode='promise_in_bounds').T[:, :, None]
-    order = segments.rank[:, None] * SEGMENT + jnp.arange(SEGMENT)[None]
+    number = segments.rank if stretches is None else stretches[jnp.clip(segments.rank, 0, longest - 1), segments.ray]
+    order = number[:, None] * SEGMENT + jnp.arange(SEGMENT)[None]
     t = mine[6] + (order + mine[8]) * spacing
     points = jnp.stack([(mine[axis] + t * mine[3 + axis]).reshape(-1) for axis in range(3)])
     place = voxels_lib.locate(voxels, points)

@@ -1,7 +1,5 @@
 """Rendering of `fast` without cached spans: any rays, any number of surfaces, no buffer that could overflow."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +9,16 @@ from neurend.geometry.rays import Rays
 from neurend.models.nerf import fast_field
 from neurend.models.nerf.fast_field import SEGMENT
 from neurend.numerics import safe_divide
+from neurend.render import segments as segments_lib
 from neurend.render.rendering import Rendering
-from neurend.scenes import voxels as voxels_lib
 from neurend.scenes.voxels import Voxels
 from neurend.typing import Array, PyTree
 
 _BLOCK = 4
-_ROUND = 2
-# Optical depth behind which nothing shows: e^-8 is less than a tenth of a step of 8-bit colour.
-_OPAQUE = 8.0
+# Rays of a round, and room in its buffers for each of them on average: rays that find none come in the next.
+_CHUNK = 2048
+_SEGMENTS = 8
+_SAMPLES = 12
 
 
 def blocks(voxels: Voxels) -> Array:
@@ -42,7 +41,7 @@ def render(
     shift: float,
     step: float,
 ) -> Rendering:
-    """Marches rays [n] through the occupied segments of the grid, in rounds until all have stopped.
+    """Marches rays [n] through the occupied segments of the grid, as many at a time as find room.
 
     Args:
         voxels, params: the field.
@@ -61,52 +60,60 @@ def render(
     high = voxels.low + jnp.asarray(voxels.cells.shape, jnp.float32) * voxels.edge
     enter, leave = intersect.ray_box(rays.origins, rays.viewdirs, voxels.low, high)
     enter, leave = jnp.maximum(enter, near * length), jnp.minimum(leave, far * length)
-    spacing = step * voxels.edge
-    stretch = SEGMENT * spacing
+    stretch = SEGMENT * step * voxels.edge
     middles = enter[None] + (jnp.arange(longest)[:, None] + 0.5) * stretch
     live = _occupied(voxels, rays, middles) & (middles - 0.5 * stretch < leave[None])
     rank = jnp.cumsum(live, axis=0, dtype=jnp.int32)
-    rounds = -(-longest // _ROUND)
-    # Row r of `queue` is the r-th occupied segment of each ray.
-    queue = jnp.full((rounds * _ROUND, count), longest, jnp.int32)
-    target = jnp.where(live, rank - 1, rounds * _ROUND)
+    # Row r is the r-th occupied segment of each ray.
     order = jnp.broadcast_to(jnp.arange(longest, dtype=jnp.int32)[:, None], live.shape)
-    queue = queue.at[target, jnp.arange(count)[None]].set(order, mode='drop')
+    stretches = jnp.full((longest, count), -1, jnp.int32)
+    stretches = stretches.at[jnp.where(live, rank - 1, longest), jnp.arange(count)[None]].set(order, mode='drop')
+    some = rank[-1] > 0
+    numbers = jnp.nonzero(some, size=count + _CHUNK, fill_value=count)[0]
+    # What one ray may need, so that at least one is done in each round.
+    segments = max(_SEGMENTS * _CHUNK, longest)
+    samples = max(_SAMPLES * _CHUNK, SEGMENT * longest)
 
-    def body(carry: tuple) -> tuple:
-        turn, depth, total, half = carry
-        order = jax.lax.dynamic_slice_in_dim(queue, turn * _ROUND, _ROUND).repeat(SEGMENT, axis=0)
-        within = jnp.tile(jnp.arange(SEGMENT) + 0.5, _ROUND)[:, None]
-        t = enter[None] + (order * SEGMENT + within) * spacing
-        valid = (order < longest) & (t < leave[None])
-        points = rays.origins.T[:, None] + t[None] * rays.viewdirs.T[:, None]
-        place = voxels_lib.locate(voxels, points.reshape(3, -1))
-        place = dataclasses.replace(place, cell=jnp.where(valid.reshape(-1), place.cell, 0))
-        thickness, color = fast_field.evaluate(voxels, params, place, shift=shift)
-        viewdirs = jnp.broadcast_to(rays.viewdirs, (*t.shape, 3)).reshape(-1, 3)
-        color = color + fast_field.view_dependence(voxels, params, place, viewdirs)
-        thickness = step * thickness
-        for t_k, thickness_k, color_k in zip(t, thickness.reshape(t.shape), color.reshape(*t.shape, 3)):
-            weight = jnp.exp(-depth) * (1 - jnp.exp(-thickness_k))
-            weight = jnp.where(weight > threshold, weight, 0)
-            values = jnp.concatenate([color_k, jnp.ones_like(t_k)[:, None], t_k[:, None]], axis=-1)
-            total = total + weight[:, None] * values
-            depth = depth + thickness_k
-            half = jnp.where((half == 0) & (depth > np.log(2)), t_k, half)
-        return turn + 1, depth, total, half
+    def body(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        done, result = carry
+        number = jax.lax.dynamic_slice_in_dim(numbers, done, _CHUNK)
+        used = number < count
+        safe = jnp.where(used, number, 0)
+        mine = jax.tree.map(lambda leaf: leaf[safe], rays)
+        marched = fast_field.march(
+            voxels,
+            params['density'],
+            mine,
+            enter[safe],
+            leave[safe],
+            jnp.full(_CHUNK, 0.5),
+            budget=segments,
+            longest=longest,
+            shift=shift,
+            step=step,
+            stretches=jnp.where(used[None], stretches[:, safe], -1),
+        )
+        chosen = fast_field.choose(marched, threshold=threshold, budget=samples)
+        depth, color = fast_field.evaluate(voxels, params, chosen.place, shift=shift)
+        color += fast_field.view_dependence(voxels, params, chosen.place, mine.viewdirs[chosen.ray])
+        depth = step * depth
+        values = jnp.concatenate([color, chosen.t[:, None]], axis=-1)
+        total, alpha = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, _CHUNK)
+        halved = chosen.live & (chosen.before + depth > np.log(2))
+        half = jnp.full(_CHUNK, jnp.inf).at[chosen.ray].min(jnp.where(halved, chosen.t, jnp.inf))
+        found = jnp.concatenate([total, alpha[:, None], jnp.where(half < jnp.inf, half, 0)[:, None]], axis=-1)
+        fitted = jnp.max(jnp.where(chosen.complete, jnp.arange(1, _CHUNK + 1), 0))
+        target = jnp.where(used & (jnp.arange(_CHUNK) < fitted), safe, count)
+        return done + fitted, result.at[target].set(found, mode='drop')
 
-    def busy(carry: tuple) -> Array:
-        turn, depth, *_ = carry
-        return jnp.any((rank[-1] > turn * _ROUND) & (depth < _OPAQUE))
-
-    carry = jnp.int32(0), jnp.zeros(count), jnp.zeros((count, 5)), jnp.zeros(count)
-    _, _, total, half = jax.lax.while_loop(busy, body, carry)
-    alpha = total[:, 3]
+    begin = jnp.zeros((), jnp.int32), jnp.zeros((count, 6))
+    _, total = jax.lax.while_loop(lambda carry: carry[0] < jnp.sum(some), body, begin)
+    alpha = total[:, 4]
     return Rendering(
         rgb=total[:, :3],
         alpha=alpha,
-        depth=safe_divide(safe_divide(total[:, 4], alpha), length),
-        median=safe_divide(half, length),
+        depth=safe_divide(safe_divide(total[:, 3], alpha), length),
+        median=safe_divide(total[:, 5], length),
     )
 
 
