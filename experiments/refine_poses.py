@@ -8,25 +8,24 @@ centres nearest to the true ones: a world may turn, move and grow as long as all
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from neurend import app
 from neurend.data import batches, scenes
 from neurend.data.posed import PosedImages
 from neurend.geometry import alignment, rotations, transforms
 from neurend.geometry.cameras import Camera
-from neurend.models.method import Method
-from neurend.models.nerf import poses
-from neurend.models.nerf.hash import HashConfig, hash_grid
+from neurend.models.nerf import fast_start
+from neurend.models.nerf.fast import corrected, fast
+from neurend.models.nerf.fast_config import FastConfig, RefineConfig
 from neurend.numerics import normalize
-from neurend.train import loop, optimizers, step
-from neurend.train.optimizers import OptimizerConfig
+from neurend.train import loop
 from neurend.typing import Array, Key, PyTree
 
 
@@ -54,15 +53,11 @@ class Config:
         workdir: where checkpoints, metrics and `poses.json` go.
         factor: whole number by which images are reduced.
         background: what is behind transparent pixels.
-        parts: corrected cameras, see `models.nerf.poses.init`.
         perturb: what is done to the true cameras.
-        rays: pixels in a step's batch.
+        refine: what is corrected, and how fast.
+        fast: the radiance field.
         steps: of training.
         seed: of all randomness.
-        optimizer: of the field.
-        camera_optimizer: of the corrections.
-        camera_start: steps before the cameras move: the gradient through a field that shows nothing yet is noise.
-        field: the radiance field.
         log_every: steps between lines of metrics.
     """
 
@@ -70,19 +65,11 @@ class Config:
     workdir: str = 'out/refine_poses'
     factor: int = 1
     background: Literal['white', 'black', 'random'] = 'white'
-    parts: tuple[Literal['pose', 'focal', 'center', 'distortion'], ...] = ('pose',)
-    perturb: PerturbConfig = PerturbConfig()
-    rays: int = 4096
+    perturb: PerturbConfig = dataclasses.field(default_factory=PerturbConfig)
+    refine: RefineConfig = dataclasses.field(default_factory=RefineConfig)
+    fast: FastConfig = dataclasses.field(default_factory=FastConfig)
     steps: int = 1000
     seed: int = 0
-    optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=lambda: OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-3, b2=0.99, eps=1e-15)
-    )
-    camera_optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=lambda: OptimizerConfig(learning_rate=2e-3, final_learning_rate=5e-5, b2=0.99)
-    )
-    camera_start: int = 0
-    field: HashConfig = dataclasses.field(default_factory=HashConfig)
     log_every: int = 100
 
 
@@ -115,52 +102,19 @@ def errors(cameras: Camera, truth: Camera) -> dict[str, float]:
     }
 
 
-def object_pixels(scene: PosedImages, margin: float = 0.1) -> np.ndarray | None:
-    """Rows (see `batches.pack`) of the pixels in each image's box around what is not transparent, grown by `margin`.
-
-    Emptiness says nothing of a pose once the rest fits. None if an image has no alpha, or nothing to see.
-    """
-    rows, offset = [], 0
-    for image in scene.images:
-        height, width = image.shape[:2]
-        opaque = image[..., 3] > 0 if image.shape[-1] == 4 else np.zeros((height, width), bool)
-        if not opaque.any():
-            return None
-        inside = np.ones((height, width), bool)
-        for axis, size in ((0, height), (1, width)):
-            seen = np.nonzero(opaque.any(1 - axis))[0]
-            line = np.arange(size)
-            near = (line >= seen[0] - margin * size) & (line <= seen[-1] + margin * size)
-            inside &= np.expand_dims(near, 1 - axis)
-        rows.append(offset + np.nonzero(inside.reshape(-1))[0])
-        offset += height * width
-    return np.concatenate(rows)
-
-
-def depth_of(cameras: Camera) -> float:
-    """Depth of the scene's middle, the origin, as the cameras have it."""
-    return float(np.median(np.linalg.norm(np.asarray(cameras.world_from_camera)[:, :3, 3], axis=-1)))
-
-
-def build(config: Config, cameras: Camera, *, near: float, far: float) -> Method:
-    """The hash method, refining cameras."""
-    corrections = optax.chain(
-        optimizers.make(config.camera_optimizer, steps=config.steps),
-        optax.scale_by_schedule(lambda count: jnp.where(jnp.asarray(count) < config.camera_start, 0.0, 1.0)),
-    )
-    optimizer = optimizers.by_name(
-        {
-            '^cameras/': corrections,
-            '^method/': optimizers.make(config.optimizer, steps=config.steps),
-        }
-    )
-    return poses.refining(
-        lambda stepper: hash_grid(config.field, near=near, far=far, stepper=stepper, background=config.background),
-        step.stepper(optimizer),
+def begin(config: Config, scene: PosedImages, cameras: Camera) -> fast_start.Start:
+    """Carves as far as the images allow if `cameras` are as far from the truth as the perturbation takes them."""
+    share = math.radians(config.perturb.degrees) + (config.perturb.percent + config.perturb.focal_percent) / 100
+    distance = float(np.max(np.linalg.norm(np.asarray(cameras.world_from_camera)[:, :3, 3], axis=-1)))
+    known = all(image.shape[-1] == 4 for image in scene.images)
+    return fast_start.prepare(
+        config.fast,
         cameras,
-        parts=config.parts,
-        depth=depth_of(cameras),
-        centered=True,
+        [image[..., 3] > 0 for image in scene.images] if known else None,
+        near=max(scene.near - share * distance, 0.5 * scene.near),
+        far=scene.far + share * distance,
+        images=scene.images,
+        slack=share * float(np.max(np.asarray(cameras.focal))),
     )
 
 
@@ -169,26 +123,27 @@ def main(config: Config) -> dict[str, Any]:
     scene = scenes.read(config.data_dir, factor=config.factor)
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     started = perturb(key, scene.cameras, config.perturb)
-    if 'distortion' in config.parts and started.model == 'pinhole':
+    if 'distortion' in config.refine.parts and started.model == 'pinhole':
         started = dataclasses.replace(started, model='opencv')
     before = errors(started, scene.cameras)
     print(f'before: {_sentence(before)}', flush=True)
+    start = begin(config, scene, started)
     source = batches.device_source(
         dataclasses.replace(scene, masks=None),
-        num_rays=config.rays,
+        num_rays=max(config.fast.rays),
         background=config.background,
         cast_rays=False,
-        active=object_pixels(scene),
+        active=start.active,
     )
     state = loop.fit(
-        build(config, started, near=scene.near, far=scene.far),
+        fast(config.fast, start=start, steps=config.steps, background=config.background, refine=config.refine),
         source,
         workdir=config.workdir,
         steps=config.steps,
         seed=config.seed,
         log_every=config.log_every,
     )
-    refined = poses.correct(jax.device_get(state.params['cameras']), started, depth=depth_of(started), centered=True)
+    refined = corrected(jax.device_get(state.params), start)
     after = errors(refined, scene.cameras)
     print(f'after: {_sentence(after)}', flush=True)
     report = {'before': before, 'after': after}

@@ -59,14 +59,24 @@ class Carver:
         foreground: bool [H W] per image: False where the image shows known background.
         radius: of the largest spheres that it will be asked about, to bound the work.
         nearest: depth t of the nearest content, which bounds how large spheres project.
+        slack: pixels by which things may be seen beside where the cameras say.
     """
 
-    def __init__(self, cameras: Camera, foreground: Sequence[np.ndarray], *, radius: float, nearest: float):
+    def __init__(
+        self,
+        cameras: Camera,
+        foreground: Sequence[np.ndarray],
+        *,
+        radius: float,
+        nearest: float,
+        slack: float = 0.0,
+    ):
         focal = float(np.max(np.asarray(cameras.focal)))
-        reach = int(np.clip(np.ceil(_footprint(radius, max(nearest, 1e-6), focal)) + 1, 1, 64))
+        reach = int(np.clip(np.ceil(_footprint(radius, max(nearest, 1e-6), focal) + slack) + 1, 1, 64 + slack))
         self._distance = jnp.asarray(background_distance(foreground, reach=reach))
         self._framed = jnp.asarray([framed(mask) for mask in foreground])
         self._cameras = jax.tree.map(jnp.asarray, cameras)
+        self._slack = slack
         self._carve = jax.jit(_carve)
 
     def occupied(self, centers: np.ndarray, radius: float) -> np.ndarray:
@@ -76,7 +86,7 @@ class Carver:
             part = np.asarray(centers[start : start + _CHUNK], np.float32)
             padded = np.zeros((_CHUNK, 3), np.float32)
             padded[: len(part)] = part
-            kept = self._carve(self._cameras, self._distance, self._framed, padded, radius)
+            kept = self._carve(self._cameras, self._distance, self._framed, padded, radius, self._slack)
             keep.append(np.asarray(kept)[: len(part)])
         return np.concatenate(keep) if keep else np.zeros(0, bool)
 
@@ -89,11 +99,11 @@ def seen(cameras: Camera, centers: np.ndarray, *, near: float, far: float) -> np
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def _carve(cameras: Camera, distance: Array, whole: Array, centers: Array, radius: Array) -> Array:
+def _carve(cameras: Camera, distance: Array, whole: Array, centers: Array, radius: Array, slack: Array) -> Array:
     def one(keep, view):
         camera, background, whole = view
         inside, x, y, depth = _visible(camera, centers)
-        far_enough = _footprint(radius, jnp.maximum(depth - radius, 1e-6), jnp.max(camera.focal)) + 1
+        far_enough = _footprint(radius, jnp.maximum(depth - radius, 1e-6), jnp.max(camera.focal)) + slack + 1
         # The nearest pixel inside answers for what projects outside: pixels in reach of the latter are in its reach.
         emptied = (depth > radius) & (inside | whole) & (background[y, x] > far_enough)
         return keep & ~emptied, None

@@ -3,6 +3,7 @@
 import dataclasses
 
 from neurend import checks
+from neurend.models.nerf.poses import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +72,20 @@ class FastConfig:
             raise checks.InputError(
                 f'subdivide_steps: got {len(self.subdivide_steps)}, expected {levels - 1}, one less than grids'
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class RefineConfig:
+    """How `fast` refines the cameras of its images.
+
+    Attributes:
+        parts: what to correct, see `poses.init`.
+        rate: first learning rate, of numbers of which a unit moves the picture by about the depth of the scene.
+        final_rate: what it is multiplied with by the end.
+        begin: steps before the cameras move: the gradient through a field that shows nothing yet is noise.
+    """
+
+    parts: tuple[Part, ...] = ('pose',)
+    rate: float = 1e-3
+    final_rate: float = 0.02
+    begin: int = 50

@@ -154,6 +154,13 @@ def choose(samples: Samples, *, threshold: float, budget: int) -> Shaded:
     )
 
 
+def moving(voxels: Voxels, chosen: Shaded, rays: Rays) -> voxels_lib.Place:
+    """The places of `chosen` again, with gradients with respect to `rays` [R] at fixed distances along them."""
+    packed = jnp.concatenate([rays.origins, rays.viewdirs], axis=-1)[chosen.ray]
+    points = packed[:, :3] + chosen.t[:, None] * packed[:, 3:]
+    return dataclasses.replace(voxels_lib.locate(voxels, points.T), cell=chosen.place.cell)
+
+
 def evaluate(voxels: Voxels, params: PyTree, place: voxels_lib.Place, *, shift: float) -> tuple[Array, Array]:
     """Optical depth [k] of one cell's length and colour [k 3] without view dependence, for places [k]; reverse mode.
 

@@ -1,5 +1,7 @@
 """Rendering of `fast` without cached spans: any rays, any number of surfaces, no buffer that could overflow."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +100,8 @@ def render(
         color += fast_field.view_dependence(voxels, params, chosen.place, mine.viewdirs[chosen.ray])
         depth = step * depth
         values = jnp.concatenate([color, chosen.t[:, None]], axis=-1)
-        total, alpha = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, _CHUNK)
+        composited: Any = segments_lib.accumulate(depth, values, chosen.before, chosen.ray, _CHUNK)
+        total, alpha = composited
         halved = chosen.live & (chosen.before + depth > np.log(2))
         half = jnp.full(_CHUNK, jnp.inf).at[chosen.ray].min(jnp.where(halved, chosen.t, jnp.inf))
         found = jnp.concatenate([total, alpha[:, None], jnp.where(half < jnp.inf, half, 0)[:, None]], axis=-1)
@@ -107,7 +110,8 @@ def render(
         return done + fitted, result.at[target].set(found, mode='drop')
 
     begin = jnp.zeros((), jnp.int32), jnp.zeros((count, 6))
-    _, total = jax.lax.while_loop(lambda carry: carry[0] < jnp.sum(some), body, begin)
+    final: Any = jax.lax.while_loop(lambda carry: carry[0] < jnp.sum(some), body, begin)
+    total = final[1]
     alpha = total[:, 4]
     return Rendering(
         rgb=total[:, :3],

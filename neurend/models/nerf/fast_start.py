@@ -31,7 +31,7 @@ class Start:
         cameras: leading dim n.
         carver: decides about finer cells, None where the background is not known.
         colors: [n rows columns 3] of the images at the nodes of the spans where the background is not known, else None.
-        variance: of these colours about their mean, summed over the channels; 0 where the background is known.
+        variance: of these colours about their mean, summed over the channels; None where the background is known.
         active: int32, the pixels that can see anything, for the source that draws batches.
         near, far: bounds of t.
     """
@@ -42,7 +42,7 @@ class Start:
     cameras: Camera
     carver: carving.Carver | None
     colors: np.ndarray | None
-    variance: float
+    variance: float | None
     active: np.ndarray
     near: float
     far: float
@@ -56,6 +56,7 @@ def prepare(
     near: float,
     far: float,
     images: Sequence[np.ndarray] = (),
+    slack: float = 0.0,
 ) -> Start:
     """Carves a box around the scene from what is known before training.
 
@@ -65,6 +66,7 @@ def prepare(
         foreground: bool [H W] per image, False on known background; None where the background is unknown.
         near, far: bounds of the rays' t.
         images: uint8 [H W c], needed where the background is unknown.
+        slack: pixels by which the images may show things beside where the cameras say.
 
     Raises:
         InputError: nothing is left, because cameras, masks and bounds do not fit together.
@@ -76,7 +78,7 @@ def prepare(
     edge = float(np.max(high - low)) / _FIRST_GRID
     carver = None
     if foreground is not None:
-        carver = carving.Carver(cameras, foreground, radius=_HALF_DIAGONAL * edge, nearest=near)
+        carver = carving.Carver(cameras, foreground, radius=_HALF_DIAGONAL * edge, nearest=near, slack=slack)
     centers = _centers(low, edge, np.ceil((high - low) / edge).astype(int))
     views = carving.seen(cameras, centers, near=near, far=far)
     enough = max(2, (0.1 if carver else config.seen_by) * len(cameras.focal))
@@ -104,7 +106,7 @@ def prepare(
     pixel_spans = np.asarray(fast_spans.between(jax.numpy.asarray(spans)))
     active = fast_spans.active_pixels(pixel_spans, image_sizes).astype(np.int32)
     colors = fast_backdrop.at_nodes(images, grid) if foreground is None else None
-    variance = 0.0 if colors is None else float(colors.reshape(-1, 3).var(0).sum())
+    variance = None if colors is None else float(colors.reshape(-1, 3).var(0).sum())
     return Start(voxels, rows, spans, cameras, carver, colors, variance, active, near, far)
 
 

@@ -8,45 +8,13 @@ import numpy as np
 import pytest
 
 from neurend import checks
-from neurend.data import batches, posed
+from neurend.data import batches
 from neurend.geometry import cameras as cameras_lib
-from neurend.geometry import transforms
 from neurend.models.nerf import fast, fast_spans, fast_start
 from neurend.models.nerf.evaluation import Example
 from neurend.models.nerf.fast_config import FastConfig
 from neurend.train import loop
-
-SIZE = 24
-NEAR, FAR = 2.0, 4.2
-
-
-def sphere(count, *, phase=0.0):
-    """Views of a painted sphere of radius 0.6 with exact silhouettes (alpha by 16 rays a pixel)."""
-    angles = np.linspace(0, 2 * np.pi, count, endpoint=False) + phase
-    eyes = np.stack([np.cos(angles), np.sin(angles), 0.6 * np.sin(2 * angles)], -1)
-    eyes = 3 * eyes / np.linalg.norm(eyes, axis=-1, keepdims=True)
-    poses = np.stack([np.asarray(transforms.look_at(eye, np.zeros(3), np.array([0, 0, 1.0]))) for eye in eyes])
-    cameras = cameras_lib.make(poses.astype(np.float32), 36.0, size=np.full((count, 2), SIZE))
-    pixels = (np.asarray(cameras_lib.pixel_centers(SIZE * 4, SIZE * 4)) / 4).astype(np.float32)
-    rays = jax.tree.map(np.asarray, cameras_lib.rays(cameras[:, None, None], pixels))
-    toward = -np.sum(rays.origins * rays.viewdirs, -1)
-    inside = 0.36 - (np.sum(rays.origins**2, -1) - toward**2)
-    hit = inside > 0
-    points = rays.origins + (toward - np.sqrt(np.maximum(inside, 0)))[..., None] * rays.viewdirs
-    rgb = np.where(hit[..., None], 0.3 + 0.3 * np.sin(9 * points), 0)
-    alpha = hit.reshape(count, SIZE, 4, SIZE, 4).mean((2, 4))
-    rgb = rgb.reshape(count, SIZE, 4, SIZE, 4, 3).mean((2, 4)) / np.maximum(alpha, 1e-6)[..., None]
-    images = (255 * np.concatenate([rgb, alpha[..., None]], -1) + 0.5).astype(np.uint8)
-    return posed.PosedImages(
-        names=tuple(f'view {k}' for k in range(count)),
-        images=tuple(images),
-        cameras=jax.tree.map(np.asarray, cameras),
-        masks=None,
-        near=NEAR,
-        far=FAR,
-        scene_from_source=np.eye(4),
-    )
-
+from tests.models.nerf.painted import FAR, NEAR, SIZE, sphere
 
 STEPS = 120
 CONFIG = FastConfig(

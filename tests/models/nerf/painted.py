@@ -1,0 +1,39 @@
+"""A painted sphere in exact images, small enough to be learned in seconds."""
+
+import jax
+import numpy as np
+
+from neurend.data import posed
+from neurend.geometry import cameras as cameras_lib
+from neurend.geometry import transforms
+
+SIZE = 24
+NEAR, FAR = 2.0, 4.2
+
+
+def sphere(count, *, phase=0.0, size=SIZE):
+    """Views of a painted sphere of radius 0.6 with exact silhouettes (alpha by 16 rays a pixel)."""
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False) + phase
+    eyes = np.stack([np.cos(angles), np.sin(angles), 0.6 * np.sin(2 * angles)], -1)
+    eyes = 3 * eyes / np.linalg.norm(eyes, axis=-1, keepdims=True)
+    poses = np.stack([np.asarray(transforms.look_at(eye, np.zeros(3), np.array([0, 0, 1.0]))) for eye in eyes])
+    cameras = cameras_lib.make(poses.astype(np.float32), 1.5 * size, size=np.full((count, 2), size))
+    pixels = (np.asarray(cameras_lib.pixel_centers(size * 4, size * 4)) / 4).astype(np.float32)
+    rays = jax.tree.map(np.asarray, cameras_lib.rays(cameras[:, None, None], pixels))
+    toward = -np.sum(rays.origins * rays.viewdirs, -1)
+    inside = 0.36 - (np.sum(rays.origins**2, -1) - toward**2)
+    hit = inside > 0
+    points = rays.origins + (toward - np.sqrt(np.maximum(inside, 0)))[..., None] * rays.viewdirs
+    rgb = np.where(hit[..., None], 0.3 + 0.3 * np.sin(9 * points), 0)
+    alpha = hit.reshape(count, size, 4, size, 4).mean((2, 4))
+    rgb = rgb.reshape(count, size, 4, size, 4, 3).mean((2, 4)) / np.maximum(alpha, 1e-6)[..., None]
+    images = (255 * np.concatenate([rgb, alpha[..., None]], -1) + 0.5).astype(np.uint8)
+    return posed.PosedImages(
+        names=tuple(f'view {k}' for k in range(count)),
+        images=tuple(images),
+        cameras=jax.tree.map(np.asarray, cameras),
+        masks=None,
+        near=NEAR,
+        far=FAR,
+        scene_from_source=np.eye(4),
+    )

@@ -1,0 +1,111 @@
+"""`fast` refines the cameras of its images."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neurend.data import batches
+from neurend.geometry import alignment
+from neurend.models.nerf import fast, fast_loss, fast_start, poses
+from neurend.models.nerf.fast_config import FastConfig, RefineConfig
+from tests.models.nerf.painted import FAR, NEAR, sphere
+
+COUNT = 24
+CONFIG = FastConfig(
+    subdivide_steps=(), prune_steps=(), rays=(1024,), segments=(12.0,), samples=(16.0,), longest=20, final_rate=0.1
+)
+
+
+def prepared(views, cameras):
+    foreground = [image[..., 3] > 0 for image in views.images]
+    return fast_start.prepare(CONFIG, cameras, foreground, near=NEAR - 0.2, far=FAR + 0.2, slack=3.0)
+
+
+def test_recovers_cameras_in_a_learned_scene():
+    """First the field is learned with true cameras, then these are put wrong, and the field is held."""
+    views = sphere(COUNT, size=48)
+    start = prepared(views, views.cameras)
+    source = batches.device_source(views, num_rays=1024, active=start.active, cast_rays=False)
+    held = dataclasses.replace(CONFIG, rate_density=0.0, rate_color=0.0, rate_view=0.0)
+    key = jax.random.key(0)
+
+    def run(config, state, refine):
+        method = fast.fast(config, start=start, steps=300, refine=refine)
+
+        @jax.jit
+        def train(state):
+            def body(state, key):
+                draw_key, step_key = jax.random.split(key)
+                return method.step(step_key, state, source.draw(draw_key, source.data))
+
+            return jax.lax.scan(body, state, jax.random.split(key, 300))[0]
+
+        return train(method.init(key) if state is None else state.replace(step=jnp.zeros((), jnp.int32)))
+
+    learned = run(CONFIG, None, RefineConfig(begin=1000))
+    np.testing.assert_array_equal(learned.params['cameras']['pose'], 0)
+    noise = {'pose': 0.01 * jax.random.normal(jax.random.key(1), (COUNT, 6))}
+    put_wrong = learned.replace(params={**learned.params, 'cameras': noise})
+    refined = run(held, put_wrong, RefineConfig(rate=3e-3, begin=0))
+    np.testing.assert_array_equal(refined.params['color'], learned.params['color'])
+
+    def errors(state):
+        return alignment.pose_errors(fast.corrected(state.params, start).world_from_camera, truth)
+
+    truth = jnp.asarray(views.cameras.world_from_camera)
+    before, after = errors(put_wrong), errors(refined)
+    assert float(jnp.median(before.rotation)) > 1.5
+    assert float(jnp.median(after.rotation)) < 0.25
+    assert float(jnp.median(after.translation)) < 0.1 * float(jnp.median(before.translation))
+
+
+def ball(voxels, rows):
+    """Tables of a soft ball of smooth colours, which is gone before the occupied cells end."""
+    cells = np.asarray(voxels.cells)
+    where = np.argwhere(cells)
+    places = np.zeros((rows, 3), np.float32)
+    for k, rows_of_corner in enumerate(np.asarray(voxels.fine)[cells[tuple(where.T)]].T):
+        corner = where + np.array([k >> 2 & 1, k >> 1 & 1, k & 1])
+        places[rows_of_corner] = np.asarray(voxels.low) + corner * np.asarray(voxels.edge)
+    density = 12 * (1 - np.sum(places**2, -1) / 0.45**2)
+    return jnp.asarray(density), jnp.asarray(0.5 + 0.4 * np.sin(5 * places))
+
+
+@pytest.mark.parametrize('part', ['pose', 'focal', 'center'])
+def test_gradient_of_the_loss_reaches_the_cameras(part):
+    """Against central differences, where no ray lacks room, no sample is dropped and none leaves the grid."""
+    config = dataclasses.replace(CONFIG, threshold=0.0, samples=(32.0,))
+    views = sphere(4)
+    start = prepared(views, views.cameras)
+    state = fast.fast(config, start=start, steps=10, refine=RefineConfig(parts=(part,))).init(jax.random.key(0))
+    source = batches.device_source(views, num_rays=1024, active=start.active, cast_rays=False)
+    batch = source.draw(jax.random.key(1), source.data)
+    loss = fast_loss.make(config, jnp.asarray(views.cameras.size), None, lambda params: fast.corrected(params, start))
+    density, color = ball(start.voxels, start.rows[0])
+
+    @jax.jit
+    def value(corrections):
+        params = {**state.params, 'density': density, 'color': color, 'cameras': {part: corrections}}
+        return loss(params, jax.random.key(2), state.aux, batch, jnp.int32(0))
+
+    at = state.params['cameras'][part]
+    direction = jax.random.normal(jax.random.key(3), at.shape)
+    slope = float(jnp.vdot(jax.grad(value, has_aux=True)(at)[0], direction))
+    step = 2e-4
+    difference = float(value(at + step * direction)[0] - value(at - step * direction)[0]) / (2 * step)
+    assert float(value(at)[1]['complete']) == 1
+    assert abs(slope) > 1
+    np.testing.assert_allclose(slope, difference, rtol=0.03)
+
+
+def test_without_refinement_there_is_nothing_to_correct():
+    views = sphere(4)
+    start = prepared(views, views.cameras)
+    state = fast.fast(CONFIG, start=start, steps=10).init(jax.random.key(0))
+    assert set(state.params) == {'density', 'color', 'view'}
+    refined = fast.corrected({'cameras': poses.init(4)}, start)
+    np.testing.assert_allclose(refined.world_from_camera, views.cameras.world_from_camera, atol=1e-6)
+    assert dataclasses.is_dataclass(refined)
