@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import separation
+from experiments.separation import SeparateConfig
 from neurend import app
 from neurend.checks import InputError
 from neurend.data import batches, loaders, scenes, synthetic
@@ -88,6 +90,7 @@ class Config:
         evaluate_views: how many of them, evenly spread; 0 for all.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints that stay.
+        separate: how `fast` tells an object from backgrounds that nobody knows.
     """
 
     data_dir: str = ''
@@ -115,6 +118,7 @@ class Config:
     mip: MipConfig = dataclasses.field(default_factory=MipConfig)
     fast: FastConfig = dataclasses.field(default_factory=FastConfig)
     hash: HashConfig = dataclasses.field(default_factory=HashConfig)
+    separate: SeparateConfig = dataclasses.field(default_factory=SeparateConfig)
 
 
 class Setup(NamedTuple):
@@ -146,6 +150,13 @@ def build(config: Config) -> Setup:
 
 def main(config: Config) -> None:
     """Trains."""
+    if config.separate.steps:
+        if config.method != 'fast' or config.scene.masks == 'background':
+            raise InputError('separate.steps: for --method=fast without masks, expected 0; leave it out')
+        scene = read(config, 'train')
+        separation.learn(
+            config.separate, scene, workdir=config.workdir, seed=config.seed, log_every=config.log_every
+        )
     setup = build(config)
     loop.fit(
         setup.method,
@@ -266,13 +277,21 @@ def _mip(config: Config, scene: PosedImages) -> tuple[Method, Source]:
 
 
 def _fast(config: Config, scene: PosedImages) -> tuple[Method, Source]:
-    foreground = None
-    if config.scene.masks == 'background' and scene.masks is not None:
+    foreground, plates = None, None
+    if config.separate.steps:
+        foreground, plates = separation.load(scene, workdir=config.workdir)
+    elif config.scene.masks == 'background' and scene.masks is not None:
         foreground = [mask > 0 for mask in scene.masks]
     elif config.scene.background != 'none' and all(image.shape[-1] == 4 for image in scene.images):
         foreground = [image[..., 3] > 0 for image in scene.images]
     start = prepare(
-        config.fast, scene.cameras, foreground, near=scene.near, far=scene.far, images=scene.images
+        config.fast,
+        scene.cameras,
+        foreground,
+        near=scene.near,
+        far=scene.far,
+        images=scene.images,
+        plates=plates,
     )
     method = fast(
         config.fast,

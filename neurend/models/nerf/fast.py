@@ -78,6 +78,7 @@ def fast(
             'spans': jnp.asarray(pixel_spans),
             'node_spans': jnp.asarray(start.spans),
             'backdrop': jnp.zeros((*pixel_spans.shape[:3], 4)) if start.carver is None else None,
+            'plates': None if start.plates is None else jnp.asarray(start.plates),
             'steps': jnp.float32(steps),
             # Its length says how often the cells were halved.
             'grids': jnp.zeros(1, jnp.int32),

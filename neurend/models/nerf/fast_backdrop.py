@@ -6,7 +6,7 @@ formed, its own opacity says which pixels show background, and colours spread fr
 outline, where pixels mix both. Away from it the rule stays: what shows there is background, whatever its colour.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -59,21 +59,28 @@ def estimate(colors: Array, alpha: Array) -> Array:
     """
     covered = (alpha > _TRANSPARENT).astype(jnp.float32)
     # A node next to the object mixes both.
-    free = 1 - _window(covered[..., None], 3, jax.lax.max, 0.0)
-    found, known = jnp.zeros_like(colors), jnp.zeros_like(free)
-    for size in _WINDOWS:
-        weight = _window(free, size, jax.lax.add, 0.0)
-        mean = _window(free * colors, size, jax.lax.add, 0.0) / jnp.maximum(weight, 1)
-        new = (known == 0) & (weight > 0)
-        found, known = jnp.where(new, mean, found), jnp.where(new, 1, known)
+    free = 1 - window(covered[..., None], 3, jax.lax.max, 0.0)
+    found, known = spread(colors, free)
     both = jnp.concatenate([found, known, free], axis=-1)
     middle = (both[:, :-1, :-1] + both[:, :-1, 1:] + both[:, 1:, :-1] + both[:, 1:, 1:]) / 4
     usable = (middle[..., 3:4] == 1) & (middle[..., 4:] < 1)
     return jnp.concatenate([middle[..., :3], usable.astype(jnp.float32)], axis=-1)
 
 
-def _window(x: Array, size: int, combine, start: float) -> Array:
+def spread(colors: Array, free: Array) -> tuple[Array, Array]:
+    """Colours [n h w 3] of where `free` [n h w 1] is 1, taken to where it is not, and where they reached [n h w 1]."""
+    found, known = jnp.zeros_like(colors), jnp.zeros_like(free)
+    for size in _WINDOWS:
+        weight = window(free, size, jax.lax.add, 0.0)
+        mean = window(free * colors, size, jax.lax.add, 0.0) / jnp.maximum(weight, 1)
+        new = (known == 0) & (weight > 0)
+        found, known = jnp.where(new, mean, found), jnp.where(new, 1, known)
+    return found, known
+
+
+def window(x: Array, size: int, combine: Callable, start: float) -> Array:
+    """Combines [n h w c] over squares of `size` around each place."""
     for axis in (1, 2):
-        window = tuple(size if a == axis else 1 for a in range(4))
-        x = jax.lax.reduce_window(x, start, combine, window, (1, 1, 1, 1), 'SAME')
+        shape = tuple(size if a == axis else 1 for a in range(4))
+        x = jax.lax.reduce_window(x, start, combine, shape, (1, 1, 1, 1), 'SAME')
     return x

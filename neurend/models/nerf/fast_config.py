@@ -33,6 +33,7 @@ class FastConfig:
         background_error: with unknown background: the squared error at which a ray would rather see the background
             than a sample, in units of the variance of all pixels. What lies between the cameras and the scene shows
             every camera another colour, so that its error is near 1; what is solid fits better.
+        final_background_error: what it is multiplied with by the end, as surfaces come to fit far better.
         density_delay: with unknown background: steps over which the rate of density rises on each grid, so that colours
             are found before anything is given up as background.
     """
@@ -59,6 +60,7 @@ class FastConfig:
     spread: float = 0.1
     final_spread: float = 0.1
     background_error: float = 0.75
+    final_background_error: float = 0.1
     density_delay: int = 50
 
     def __post_init__(self):

@@ -14,9 +14,6 @@ from neurend.render import compositing
 from neurend.render import segments as segments_lib
 from neurend.typing import Array, Key, Metrics, PyTree
 
-# What the price of a background in the very colour of its pixel falls to, as surfaces come to fit far better.
-_FINAL_PRICE = 0.1
-
 
 def make(
     config: FastConfig, sizes: Array, variance: float | None, corrected: Callable[[PyTree], Camera] | None
@@ -45,7 +42,7 @@ def make(
         else:
             rays = cameras_lib.rays(corrected(params)[index], pixels, index=index)
         begin, end = fast_spans.at_pixels(aux['spans'], *where).T
-        behind, known = _behind(batch.background[:count], target, aux['backdrop'], where)
+        behind, known = _behind(batch.background[:count], target, aux, where)
         samples = fast_field.march(
             voxels,
             jax.lax.stop_gradient(params['density']),
@@ -80,7 +77,7 @@ def make(
             # Linear in opacity, so that a ray decides: a square would settle for haze.
             last = max((0, *config.subdivide_steps))
             fallen = jnp.clip((step - last) / jnp.maximum(aux['steps'] - last, 1), 0, 1)
-            price = config.background_error * variance * jnp.float32(_FINAL_PRICE) ** fallen
+            price = config.background_error * variance * jnp.float32(config.final_background_error) ** fallen
             decided = accumulated[:, 3] + price * (1 - alpha)
             loss = jnp.where(known, jnp.minimum(loss, decided), decided)
         used = chosen.complete & (batch.mask[:count] > 0)
@@ -103,11 +100,16 @@ def decayed(final: float, step: Array, aux: PyTree) -> Array:
 
 
 def _behind(
-    given: Array, target: Array, backdrop: Array | None, where: tuple[Array, Array, Array]
+    given: Array, target: Array, aux: PyTree, where: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
     """What lies behind rays: its colour [r 3], that of the pixel where it is not known, and whether it is known [r]."""
-    if backdrop is None:
+    if aux['plates'] is not None:
+        index, pixels, sizes = where
+        offsets = jnp.cumsum(sizes[:, 0] * sizes[:, 1]) - sizes[:, 0] * sizes[:, 1]
+        column, row = pixels.astype(jnp.int32).T
+        given = aux['plates'][offsets[index] + row * sizes[index, 0] + column].astype(jnp.float32) / 255
+    if aux['backdrop'] is None:
         return given, jnp.ones(len(given), bool)
-    found = fast_spans.at_pixels(backdrop, *where)
+    found = fast_spans.at_pixels(aux['backdrop'], *where)
     known = found[:, 3] > 0
     return jnp.where(known[:, None], found[:, :3], target), known

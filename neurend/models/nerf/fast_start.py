@@ -32,6 +32,8 @@ class Start:
         carver: decides about finer cells, None where the background is not known.
         colors: [n rows columns 3] of the images at the nodes of the spans where the background is not known, else None.
         variance: of these colours about their mean, summed over the channels; None where the background is known.
+        plates: [m 3] uint8, what lies behind each pixel of all images, row by row, where that is known from elsewhere
+            than the batch, else None.
         active: int32, the pixels that can see anything, for the source that draws batches.
         near, far: bounds of t.
     """
@@ -43,6 +45,7 @@ class Start:
     carver: carving.Carver | None
     colors: np.ndarray | None
     variance: float | None
+    plates: np.ndarray | None
     active: np.ndarray
     near: float
     far: float
@@ -56,6 +59,7 @@ def prepare(
     near: float,
     far: float,
     images: Sequence[np.ndarray] = (),
+    plates: Sequence[np.ndarray] | None = None,
     slack: float = 0.0,
 ) -> Start:
     """Carves a box around the scene from what is known before training.
@@ -66,6 +70,7 @@ def prepare(
         foreground: bool [H W] per image, False on known background; None where the background is unknown.
         near, far: bounds of the rays' t.
         images: uint8 [H W c], needed where the background is unknown.
+        plates: uint8 [H W 3] per image, what lies behind, if it is neither one colour nor unknown.
         slack: pixels by which the images may show things beside where the cameras say.
 
     Raises:
@@ -107,7 +112,8 @@ def prepare(
     active = fast_spans.active_pixels(pixel_spans, image_sizes).astype(np.int32)
     colors = fast_backdrop.at_nodes(images, grid) if foreground is None else None
     variance = None if colors is None else float(colors.reshape(-1, 3).var(0).sum())
-    return Start(voxels, rows, spans, cameras, carver, colors, variance, active, near, far)
+    behind = None if plates is None else np.concatenate([plate.reshape(-1, 3) for plate in plates])
+    return Start(voxels, rows, spans, cameras, carver, colors, variance, behind, active, near, far)
 
 
 def finer(start: Start, voxels: Voxels, keep: np.ndarray) -> np.ndarray:

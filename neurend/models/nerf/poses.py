@@ -50,7 +50,7 @@ def init(count: int, parts: tuple[Part, ...] = ('pose',)) -> dict[str, Array]:
     return {part: jnp.zeros(shapes[part]) for part in PARTS if part in parts}
 
 
-def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0, centered: bool = False) -> Camera:
+def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0) -> Camera:
     """Applies corrections, as made by `init`, to cameras [n].
 
     A twist turns its camera about the point at `depth` on its optical axis and moves it in units of that depth, along
@@ -63,9 +63,6 @@ def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0, centere
         corrections: of the parts to be corrected.
         cameras: [n].
         depth: of what the cameras look at.
-        centered: subtract the mean twist, so that poses change relative to each other only. A motion common to all
-            cameras hardly changes how well the images fit, being gauge (nearer cameras, a smaller world) or as good as
-            a shift of the principal point, and would drift; errors that are independent leave it near zero.
 
     >>> camera = cameras_lib.make(jnp.eye(4)[None], 50.0, size=(8, 8))
     >>> bool((correct(init(1, PARTS), camera.replace(model='opencv')).focal == camera.focal).all())
@@ -84,7 +81,6 @@ def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0, centere
     if 'pose' in corrections:
         unit = jnp.asarray([depth, depth, _PARALLAX * depth, _PARALLAX, _PARALLAX, 1], corrections['pose'].dtype)
         twist = corrections['pose']
-        twist = twist - twist.mean(0, keepdims=True) if centered else twist
         turned = transforms.se3_exp(twist * unit[None])
         # Conjugation by the shift to the pivot: p + R (x - p) + t.
         pivot = jnp.asarray([0, 0, depth], turned.dtype)
@@ -100,13 +96,13 @@ def correct(corrections: PyTree, cameras: Camera, *, depth: float = 1.0, centere
     return dataclasses.replace(cameras, **changed)
 
 
-def correcting_loss(loss_fn: LossFn, cameras: Camera, *, depth: float = 1.0, centered: bool = False) -> LossFn:
+def correcting_loss(loss_fn: LossFn, cameras: Camera, *, depth: float = 1.0) -> LossFn:
     """A loss of parameters {'method': ..., 'cameras': corrections} from a loss of the method's own.
 
     Args:
         loss_fn: the method's; it reads `batch.rays`.
         cameras: [n], to be corrected.
-        depth: see `correct`, as is `centered`.
+        depth: see `correct`.
 
     Returns:
         A loss whose batches need `index` [n] int32 and `pixels` [n 2]; the `rays` they have are replaced.
@@ -114,7 +110,7 @@ def correcting_loss(loss_fn: LossFn, cameras: Camera, *, depth: float = 1.0, cen
     cameras = jax.tree.map(jnp.asarray, cameras)
 
     def loss(key: Key, params: PyTree, aux: PyTree, batch: Any, step: Array) -> tuple[Array, Metrics]:
-        corrected = correct(params['cameras'], cameras, depth=depth, centered=centered)
+        corrected = correct(params['cameras'], cameras, depth=depth)
         rays = cameras_lib.rays(corrected[batch.index], batch.pixels, index=batch.index)
         return loss_fn(key, params['method'], aux, batch.replace(rays=rays), step)
 
@@ -128,7 +124,6 @@ def refining(
     *,
     parts: tuple[Part, ...] = ('pose',),
     depth: float = 1.0,
-    centered: bool = False,
 ) -> Method:
     """Makes a method that also refines the cameras of its images.
 
@@ -139,10 +134,10 @@ def refining(
             rate of their own (`train.optimizers.by_name`), near 1e-3 for poses.
         cameras: [n], those of the images in their order.
         parts: what to correct, see `init`.
-        depth: of what the cameras look at, see `correct`, as is `centered`.
+        depth: of what the cameras look at, see `correct`.
 
     Returns:
-        The method. `correct(state.weights['cameras'], cameras, depth=depth, centered=centered)` are the refined
+        The method. `correct(state.weights['cameras'], cameras, depth=depth)` are the refined
         cameras; it renders and evaluates with the cameras it is given.
 
     Raises:
@@ -156,7 +151,7 @@ def refining(
     inner = factory(
         Stepper(
             init=lambda params: stepper.init(join(params)),
-            step=lambda loss_fn: stepper.step(correcting_loss(loss_fn, cameras, depth=depth, centered=centered)),
+            step=lambda loss_fn: stepper.step(correcting_loss(loss_fn, cameras, depth=depth)),
             ema=stepper.ema,
         )
     )

@@ -138,45 +138,6 @@ def test_resumes_after_a_subdivision(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def before_noise(views):
-    """The same photographs, opaque, each before other squares of random colours; no alpha."""
-    rng = np.random.default_rng(0)
-    images = []
-    for image in views.images:
-        wall = rng.random((SIZE // 4, SIZE // 4, 3)).repeat(4, 0).repeat(4, 1)
-        alpha = image[..., 3:] / 255
-        images.append(np.round(image[..., :3] * alpha + 255 * wall * (1 - alpha)).astype(np.uint8))
-    return dataclasses.replace(views, images=tuple(images))
-
-
-def test_finds_the_sphere_before_unknown_backgrounds():
-    views, steps = before_noise(sphere(16)), 240
-    config = dataclasses.replace(
-        CONFIG, subdivide_steps=(120,), prune_steps=(180,), segments=(16.0, 16.0), samples=(40.0, 40.0), longest=40
-    )
-    start = fast_start.prepare(config, views.cameras, None, near=NEAR, far=FAR, images=views.images)
-    method = fast.fast(config, start=start, steps=steps)
-    source = batches.device_source(views, num_rays=512, active=start.active)
-
-    @jax.jit
-    def step(state, data):
-        draw_key, step_key = jax.random.split(jax.random.fold_in(jax.random.key(0), state.step))
-        return method.step(step_key, state, source.draw(draw_key, data))[0]
-
-    state = jax.jit(method.init)(jax.random.key(0))
-    for _ in range(steps):
-        state = step(state, source.data)
-        if int(state.step) in method.update_steps:
-            state = method.update(state)
-    held_out = sphere(5, phase=0.2)
-    for k in range(5):
-        rays = cameras_lib.rays(held_out.camera(k), cameras_lib.pixel_centers(SIZE, SIZE).reshape(-1, 2))
-        alpha = np.asarray(method.render(state, rays).alpha)
-        truth = held_out.images[k][..., 3].reshape(-1) / 255
-        assert alpha[truth == 1].mean() > 0.95
-        assert alpha[truth == 0].mean() < 0.05
-
-
 def test_options_that_do_not_fit_together(trained):
     views, *_ = trained
     with pytest.raises(checks.InputError, match='subdivide_steps'):
