@@ -23,7 +23,7 @@ from neurend import config
 from neurend.models.nerf.evaluation import UNSEEN
 from neurend.render.tiled import Tiler
 
-FLAGS = {'fast': 'nerf_chair_fast', 'hash': 'nerf_bronze_head_hash'}
+FLAGS = {'fast': 'nerf_chair_fast', 'hash': 'nerf_bronze_head'}
 BUDGETS = (1500, 500)
 
 
@@ -34,7 +34,8 @@ def resident_mb() -> float:
 def growth(method: str, memory_mb: int, data_root: str, side: int) -> tuple[float, float]:
     """MB, and seconds."""
     folder = f'{data_root}/nerf_synthetic/chair'
-    settings = config.parse(nerf.Config, f'--flagfile=configs/{FLAGS[method]}.flags', f'--data_dir={folder}')
+    scene_flags = '--scene.format=blender', '--scene.masks=ignore', '--scene.object_rays=1', f'--data_dir={folder}'
+    settings = config.parse(nerf.Config, f'--flagfile=configs/{FLAGS[method]}.flags', *scene_flags)
     scene = nerf.read(settings, 'train')
     built, _ = nerf.METHODS[method](settings, scene)
     state = jax.block_until_ready(jax.jit(built.init)(jax.random.key(0)))

@@ -30,6 +30,7 @@ from neurend.models.nerf.fast_config import FastConfig
 from neurend.models.nerf.fast_start import prepare
 from neurend.models.nerf.hash import HashConfig, hash_grid
 from neurend.models.nerf.mip import MipConfig, mip
+from neurend.scenes import hull
 from neurend.train import loop, step
 from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
@@ -311,6 +312,20 @@ def _fast(config: Config, scene: PosedImages) -> tuple[Method, Source]:
 
 
 def _hash(config: Config, scene: PosedImages) -> tuple[Method, Source]:
+    outline = None
+    if config.hash.hull_cells:
+        if config.scene.masks != 'background' or scene.masks is None or config.hash.contract:
+            raise InputError(
+                'hash.hull_cells: a hull comes from masks, in a box: expected --scene.masks=background, masks in the '
+                'scene and --nohash.contract; or 0'
+            )
+        outline = hull.carve(
+            scene.cameras,
+            [mask > 0 for mask in scene.masks],
+            radius=config.hash.radius,
+            cells=config.hash.hull_cells,
+            nearest=scene.near,
+        )
     method = hash_grid(
         config.hash,
         near=scene.near,
@@ -318,6 +333,7 @@ def _hash(config: Config, scene: PosedImages) -> tuple[Method, Source]:
         stepper=make_stepper(config),
         background=config.scene.background,
         num_images=len(scene),
+        hull=outline,
         memory_mb=config.memory_mb,
     )
     return method, make_source(config, scene)

@@ -134,8 +134,10 @@ def choose(samples: Samples, *, threshold: float, budget: int) -> Shaded:
     """Keeps the samples of weight above `threshold`, in a buffer of `budget`."""
     rank = segments_lib.prefix_sum(samples.weight > threshold).astype(jnp.int32)
     kept = (samples.weight > threshold) & (rank <= budget)
-    index = jnp.zeros(budget, jnp.int32).at[jnp.where(kept, rank - 1, budget)].set(
-        jnp.arange(rank.shape[0], dtype=jnp.int32), mode='drop'
+    index = (
+        jnp.zeros(budget, jnp.int32)
+        .at[jnp.where(kept, rank - 1, budget)]
+        .set(jnp.arange(rank.shape[0], dtype=jnp.int32), mode='drop')
     )
     live = jnp.arange(budget) < rank[-1]
     rays = samples.segments.complete.shape[0]

@@ -99,9 +99,7 @@ def decayed(final: float, step: Array, aux: PyTree) -> Array:
     return jnp.float32(final) ** jnp.minimum(step / aux['steps'], 1)
 
 
-def _behind(
-    given: Array, target: Array, aux: PyTree, where: tuple[Array, Array, Array]
-) -> tuple[Array, Array]:
+def _behind(given: Array, target: Array, aux: PyTree, where: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     """What lies behind rays: its colour [r 3], that of the pixel where it is not known, and whether it is known [r]."""
     if aux['plates'] is not None:
         index, pixels, sizes = where

@@ -25,6 +25,7 @@ from neurend.models.state import State
 from neurend.nn.hashgrid import HashGrid
 from neurend.render import compositing
 from neurend.render.rendering import Rendering
+from neurend.scenes.hull import Hull
 from neurend.typing import Array, Key, Metrics, PyTree
 
 
@@ -58,6 +59,7 @@ class HashConfig:
             cameras are refined; 0 for all at once.
         interlevel_weight: of the loss that trains the proposals.
         distortion_weight: of the distortion loss.
+        hull_cells: cells a side of the grid of a `scenes.hull`, where masks say what is background; 0 for none.
         opacity_weight: of the squared error of opacity, where the truth's alpha is known.
     """
 
@@ -85,6 +87,7 @@ class HashConfig:
     interlevel_weight: float = 1.0
     distortion_weight: float = 0.002
     opacity_weight: float = 0.0
+    hull_cells: int = 0
 
 
 def hash_grid(
@@ -95,6 +98,7 @@ def hash_grid(
     stepper: Stepper,
     background: backgrounds.Background = 'none',
     num_images: int = 1,
+    hull: Hull | None = None,
     memory_mb: int = 1000,
 ) -> Method:
     """Makes the method.
@@ -106,6 +110,7 @@ def hash_grid(
         stepper: how the loss is minimised; Adam at a learning rate of 0.01 falling to 0.001 suits it.
         background: what is behind the scene in training.
         num_images: number of training images, for appearance codes.
+        hull: where something may be, in training and in rendering: what few rays pass is not left to haze.
         memory_mb: bound on the growth of memory while evaluating.
 
     Returns:
@@ -139,10 +144,14 @@ def hash_grid(
             params['appearance'] = appearance.init(keys[1], num_images, config.appearance)
         return params
 
+    def within(points: Array, density: Array) -> Array:
+        return density if hull is None else jnp.where(hull.contains(points), density, 0.0)
+
     def histogram(index: int, table: Array, edges: Array, rays: Rays) -> Array:
         """Weights of the intervals between `edges` (in s) by a round's grid."""
         t = t_from_s(edges, near, far, config.spacing)
-        density = grids[index](table, bounds, ray_geometry.at(rays, sampling.midpoints(t)))
+        points = ray_geometry.at(rays, sampling.midpoints(t))
+        density = within(points, grids[index](table, bounds, points))
         return compositing.weights(density, compositing.interval_lengths(t, rays.directions), opaque=config.opaque)
 
     def propose(key: Key | None, tables: PyTree, rays: Rays, progress: Array | float) -> list[Array]:
@@ -171,7 +180,9 @@ def hash_grid(
         """Samples the field once in each interval between `edges` (in s); the weights beside the rendering."""
         t = t_from_s(edges, near, far, config.spacing)
         middle = sampling.midpoints(t)
-        density, features = field.geometry_at(params['field'], bounds, ray_geometry.at(rays, middle), levels)
+        points = ray_geometry.at(rays, middle)
+        density, features = field.geometry_at(params['field'], bounds, points, levels)
+        density = within(points, density)
         weights = compositing.weights(density, compositing.interval_lengths(t, rays.directions), opaque=config.opaque)
         alpha = weights.sum(-1)
         code = appearance.lookup(params['appearance'], rays.index) if config.appearance else None
