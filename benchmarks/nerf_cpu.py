@@ -52,7 +52,7 @@ def separated(separate: SeparateConfig, photos: PosedImages, clock: Clock) -> Se
     """Masks and backgrounds, by the field that `experiments.nerf` would train for them."""
     start = prepare(separate.fast, photos.cameras, None, near=photos.near, far=photos.far, images=photos.images)
     method = fast(separate.fast, start=start, steps=separate.steps, background='none')
-    source = batches.device_source(photos, num_rays=max(separate.fast.rays), active=start.active)
+    source = batches.device_source(photos, num_rays=separate.fast.batch_rays, active=start.active)
     trainer = Trainer(method, source, clock)
     while trainer.steps < separate.steps:
         trainer.advance(separate.steps, separate.steps)
@@ -72,7 +72,7 @@ def train_fast(name, settings: nerf.Config, data, seconds: float, *, marks=()) -
         foreground, plates = separated(settings.separate, train, clock)
     start = prepare(options, train.cameras, foreground, near=train.near, far=train.far, plates=plates)
     method = fast(options, start=start, steps=int(1e9), background='white')
-    source = batches.device_source(train, num_rays=max(options.rays), active=start.active)
+    source = batches.device_source(train, num_rays=options.batch_rays, active=start.active)
     trainer = Trainer(method, source, clock)
     # A first guess, corrected as soon as steps on the finest grid can be timed.
     last = max((0, *options.subdivide_steps))

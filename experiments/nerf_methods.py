@@ -124,7 +124,7 @@ def _fast(config: Config, scene: PosedImages) -> tuple[Method, Source]:
     )
     source = batches.device_source(
         scene if config.scene.masks != 'ignore' else dataclasses.replace(scene, masks=None),
-        num_rays=max(config.fast.rays),
+        num_rays=config.fast.batch_rays,
         background='black' if config.scene.background == 'none' else config.scene.background,
         mask_as_alpha=config.scene.masks == 'background',
         active=start.active,

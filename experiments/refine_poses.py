@@ -130,7 +130,7 @@ def main(config: Config) -> dict[str, Any]:
     start = begin(config, scene, started)
     source = batches.device_source(
         dataclasses.replace(scene, masks=None),
-        num_rays=max(config.fast.rays),
+        num_rays=config.fast.batch_rays,
         background=config.background,
         cast_rays=False,
         active=start.active,

@@ -38,7 +38,7 @@ def learn(config: SeparateConfig, scene: PosedImages, *, workdir: str, seed: int
     state = loop.fit(
         fast(config.fast, start=start, steps=config.steps, background='none'),
         batches.device_source(
-            dataclasses.replace(scene, masks=None), num_rays=max(config.fast.rays), active=start.active
+            dataclasses.replace(scene, masks=None), num_rays=config.fast.batch_rays, active=start.active
         ),
         workdir=Path(workdir) / 'separate',
         steps=config.steps,

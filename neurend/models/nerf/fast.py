@@ -16,7 +16,7 @@ import optax
 from neurend.geometry.cameras import Camera
 from neurend.geometry.rays import Rays
 from neurend.models.method import Method
-from neurend.models.nerf import fast_adam, fast_backdrop, fast_loss, fast_render, fast_spans, fast_start, poses
+from neurend.models.nerf import fast_adam, fast_backdrop, fast_fields, fast_loss, fast_spans, fast_start, poses
 from neurend.models.nerf.background import Background, color
 from neurend.models.nerf.evaluation import evaluator
 from neurend.models.nerf.fast_config import FastConfig, RefineConfig
@@ -54,25 +54,30 @@ def fast(
         memory_mb: bound on the growth of memory when evaluating a full image.
 
     Returns:
-        A Method whose batches are `neurend.data.batches.RayBatch` of the greatest `config.rays`, drawn from
-        `start.active`. Metrics besides the loss: 'psnr', the parts of the buffers in use ('segments', 'samples'; above
-        1, samples found no room) and of the rays that found room in them ('complete'; the others did not count).
+        A Method whose batches are `neurend.data.batches.RayBatch` of `config.batch_rays`, drawn from `start.active`.
+        Parameters: 'fields', a tuple of the tables of each (see `fast_field`), one until the grid is the finest; and
+        'cameras' where they are refined. Metrics, means over the fields, besides the loss: 'psnr', the parts of the
+        buffers in use ('segments', 'samples'; above 1, samples found no room) and of the rays that found room in them
+        ('complete'; the others did not count).
     """
     cameras = jax.tree.map(jnp.asarray, start.cameras)
     terms = 3 * ((config.degree + 1) ** 2 - 1)
     grid_begins = (0, *config.subdivide_steps)
+    _, rows, columns, _ = start.spans.shape
     pixel_spans = np.asarray(fast_spans.between(jnp.asarray(start.spans)))  # here, or init would fold it as a constant
 
     def init(key: Key) -> State:
         del key
-        params: dict[str, Any] = {
+        field = {
             'density': jnp.zeros(start.rows[0]),
             'color': jnp.full((start.rows[0], 3), 0.5, jnp.float32),
             'view': jnp.zeros((start.rows[1], terms)),
         }
+        params: dict[str, Any] = {'fields': _fork(field, 1 if config.subdivide_steps else config.fields)}
         if refine is not None:
             params['cameras'] = poses.init(len(cameras.focal), refine.parts)
-        optimizer = {'tables': fast_adam.init(_tables(params)), 'cameras': _CAMERAS.init(params.get('cameras', {}))}
+        moments = tuple(map(fast_adam.init, params['fields']))
+        optimizer = {'fields': moments, 'cameras': _CAMERAS.init(params.get('cameras', {}))}
         aux = {
             'voxels': jax.tree.map(jnp.asarray, start.voxels),
             'spans': jnp.asarray(pixel_spans),
@@ -89,33 +94,38 @@ def fast(
     loss_fn = fast_loss.make(config, cameras.size, start.variance, current)
 
     def step(key: Key, state: State, batch: Any) -> tuple[State, Metrics]:
-        gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.params, key, state.aux, batch, state.step)
         decay = fast_loss.decayed(config.final_rate, state.step, state.aux)
         rates = {name: decay * getattr(config, f'rate_{name}') for name in _TABLES}
         if start.carver is None:
             since = state.step - grid_begins[state.aux['grids'].shape[0] - 1]
             rates['density'] *= jnp.minimum(since / max(config.density_delay, 1), 1) ** 4
-        tables, moments = state.optimizer['tables'], state.optimizer['cameras']
-        params, tables = fast_adam.update(_tables(state.params), _tables(gradients), tables, rates)
+
+        def learn(k: int, field: PyTree, moments: Any) -> tuple[tuple[Any, Any], PyTree, Metrics]:
+            aux = {**state.aux, 'voxels': fast_fields.shifted(state.aux['voxels'], k, len(fields))}
+            own = jax.tree.map(lambda leaf: leaf[k * max(config.rays) :], batch)
+            gradient, metrics = jax.grad(loss_fn, has_aux=True)(
+                {**field, 'cameras': moving}, jax.random.fold_in(key, k), aux, own, state.step
+            )
+            tables = {name: gradient[name] for name in _TABLES}
+            return fast_adam.update(field, tables, moments, rates), gradient['cameras'], metrics
+
+        fields, moving = state.params['fields'], state.params.get('cameras', {})
+        learned = [learn(k, *both) for k, both in enumerate(zip(fields, state.optimizer['fields']))]
+        fields, moments = zip(*(updated for updated, _, _ in learned))
+        each = [(towards, metrics) for _, towards, metrics in learned]
+        towards, metrics = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *each)
+        params = {**state.params, 'fields': fields}
+        optimizer = {**state.optimizer, 'fields': moments}
         if refine is not None:
             rate = refine.rate * fast_loss.decayed(refine.final_rate, state.step, state.aux)
             rate = jnp.where(state.step < refine.begin, 0, rate)
-            changes, moments = _CAMERAS.update(gradients['cameras'], moments)
-            params['cameras'] = jax.tree.map(lambda c, change: c - rate * change, state.params['cameras'], changes)
-        optimizer = {'tables': tables, 'cameras': moments}
+            changes, optimizer['cameras'] = _CAMERAS.update(towards, state.optimizer['cameras'])
+            params['cameras'] = jax.tree.map(lambda c, change: c - rate * change, moving, changes)
         return dataclasses.replace(state, step=state.step + 1, params=params, optimizer=optimizer), metrics
 
     def render(state: State, rays: Rays) -> Rendering:
-        rendering = fast_render.render(
-            state.aux['voxels'],
-            state.weights,
-            rays,
-            near=start.near,
-            far=start.far,
-            threshold=config.threshold,
-            shift=config.shift,
-            step=config.render_step,
-        )
+        fields = state.weights['fields']
+        rendering = fast_fields.render(config, state.aux['voxels'], fields, rays, near=start.near, far=start.far)
         if background == 'none':
             return rendering
         rgb = compositing.on_background(rendering.rgb, rendering.alpha, jnp.asarray(color(background)))
@@ -124,34 +134,30 @@ def fast(
     def update(state: State) -> State:
         level = state.aux['grids'].shape[0] - 1
         voxels = state.aux['voxels']
-        spans, greatest, alpha = fast_spans.refresh(
-            voxels,
-            state.params['density'],
-            cameras if current is None else current(state.params),
-            state.aux['node_spans'],
-            room=config.segments[level],
-            longest=config.longest,
-            shift=config.shift,
-            step=config.step,
+        seen_by = cameras if current is None else current(state.params)
+        spans, greatest, alpha = fast_fields.refresh(
+            config, level, voxels, state.params['fields'], seen_by, state.aux['node_spans']
         )
         keep = voxels_lib.dilate(voxels, greatest > config.prune_threshold)
         aux = dict(state.aux)
         if start.carver is None:
             aux['backdrop'] = fast_backdrop.estimate(jnp.asarray(start.colors), alpha)
         if int(state.step) in config.subdivide_steps:
-            params, voxels = _subdivided(state.params, voxels, fast_start.finer(start, voxels, np.asarray(keep)))
+            finer = fast_start.finer(start, voxels, np.asarray(keep))
+            field, voxels = _subdivided(state.params['fields'][0], voxels, finer)
             if start.carver is None:
                 # Thin parts may show only at this resolution: what looked empty is asked again.
-                params['density'] = jnp.maximum(params['density'], 0)
-            optimizer = {**state.optimizer, 'tables': fast_adam.init(_tables(params))}
-            state = dataclasses.replace(state, params=params, optimizer=optimizer)
+                field['density'] = jnp.maximum(field['density'], 0)
+            fields = _fork(field, config.fields if level + 2 == len(config.rays) else 1)
+            optimizer = {**state.optimizer, 'fields': tuple(map(fast_adam.init, fields))}
+            state = dataclasses.replace(state, params={**state.params, 'fields': fields}, optimizer=optimizer)
             aux['grids'] = jnp.zeros(level + 2, jnp.int32)
         else:
             voxels = voxels_lib.prune(voxels, keep)
         if current is not None:
             # What a camera sees changes as it moves, so that its spans stay as wide as the occupied cells.
             spans = fast_spans.first_spans(
-                fast_spans.widened(voxels), current(state.params), spans.shape[1:3], near=start.near, far=start.far
+                fast_spans.widened(voxels), seen_by, (rows, columns), near=start.near, far=start.far
             )
         aux.update(voxels=voxels, spans=fast_spans.between(spans), node_spans=spans)
         return dataclasses.replace(state, aux=aux)
@@ -174,12 +180,12 @@ def corrected(params: PyTree, start: fast_start.Start) -> Camera:
     return poses.correct(params['cameras'], jax.tree.map(jnp.asarray, start.cameras), depth=depth)
 
 
-def _tables(params: PyTree) -> dict[str, Any]:
-    return {name: params[name] for name in _TABLES}
+def _fork(field: dict[str, Any], count: int) -> tuple[dict[str, Any], ...]:
+    """`count` fields that begin alike; copies, since the buffers of a state are donated one by one."""
+    return tuple(jax.tree.map(jnp.array, field) for _ in range(count))
 
 
-def _subdivided(params: PyTree, voxels: Voxels, finer: np.ndarray) -> tuple[dict[str, Any], Voxels]:
-    old = jax.tree.map(np.asarray, _tables(params))
+def _subdivided(field: PyTree, voxels: Voxels, finer: np.ndarray) -> tuple[dict[str, Any], Voxels]:
+    old = jax.tree.map(np.asarray, field)
     child, fine, coarse = voxels_lib.subdivide(voxels, finer, [old['density'], old['color']], [old['view']])
-    tables = dict(zip(_TABLES, map(jnp.asarray, (*fine, *coarse))))
-    return {**params, **tables}, jax.tree.map(jnp.asarray, child)
+    return dict(zip(_TABLES, map(jnp.asarray, (*fine, *coarse)))), jax.tree.map(jnp.asarray, child)

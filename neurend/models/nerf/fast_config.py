@@ -5,6 +5,8 @@ import dataclasses
 from neurend import checks
 from neurend.models.nerf.poses import Part
 
+MOST_FIELDS = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class FastConfig:
@@ -16,7 +18,7 @@ class FastConfig:
         seen_by: with unknown background, the part of the images that must see a cell.
         subdivide_steps: after which the cells are halved; one less than there are grids.
         prune_steps: after which cells that nothing sees are dropped and the spans are renewed.
-        rays: of the batch that a step uses, for each grid; the source must draw as many as the greatest.
+        rays: that a step uses, for each grid and each field; the source draws `batch_rays`.
         segments: room in the buffer for each ray, in segments of 4 samples, for each grid.
         samples: room for each ray in the buffer of samples that matter, for each grid.
         longest: segments that a single ray may have.
@@ -36,6 +38,8 @@ class FastConfig:
         final_background_error: what it is multiplied with by the end, as surfaces come to fit far better.
         density_delay: with unknown background: steps over which the rate of density rises on each grid, so that colours
             are found before anything is given up as background.
+        fields: how many are learned on the finest grid, each shifted by another part of a cell; their mean is shown.
+            Time, memory and compilation grow in proportion.
     """
 
     cell_pixels: float = 1.0
@@ -62,9 +66,12 @@ class FastConfig:
     background_error: float = 0.75
     final_background_error: float = 0.1
     density_delay: int = 50
+    fields: int = 1
 
     def __post_init__(self):
         levels = len(self.rays)
+        if not 1 <= self.fields <= MOST_FIELDS:
+            raise checks.InputError(f'fields: got {self.fields}, expected 1 to {MOST_FIELDS}')
         for name in ('segments', 'samples'):
             if len(getattr(self, name)) != levels:
                 raise checks.InputError(
@@ -74,6 +81,11 @@ class FastConfig:
             raise checks.InputError(
                 f'subdivide_steps: got {len(self.subdivide_steps)}, expected {levels - 1}, one less than grids'
             )
+
+    @property
+    def batch_rays(self) -> int:
+        """Rays that the source of batches must draw: other ones for every field."""
+        return self.fields * max(self.rays)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ What follows is the easy case: with the object's outline and what lies behind it
 learned anew has no haze to unlearn. The outline is drawn generously, since what is cut off is lost.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurend import checks
-from neurend.models.nerf import fast_backdrop, fast_spans
+from neurend.models.nerf import fast_backdrop, fast_fields, fast_spans
 from neurend.models.nerf.fast_config import FastConfig
 from neurend.models.nerf.fast_start import Start
 from neurend.models.state import State
@@ -50,16 +51,9 @@ def separate(state: State, config: FastConfig, start: Start, images: Sequence[np
     cameras = jax.tree.map(jnp.asarray, start.cameras)
     voxels = state.aux['voxels']
     grid = fast_spans.shape(np.asarray(cameras.size), _SPACING)
-    _, _, alpha = fast_spans.refresh(
-        voxels,
-        state.params['density'],
-        cameras,
-        fast_spans.first_spans(fast_spans.widened(voxels), cameras, grid, near=start.near, far=start.far),
-        room=config.segments[-1],
-        longest=2 * config.longest,
-        shift=config.shift,
-        step=config.step,
-    )
+    spans = fast_spans.first_spans(fast_spans.widened(voxels), cameras, grid, near=start.near, far=start.far)
+    roomy = dataclasses.replace(config, longest=2 * config.longest)
+    _, _, alpha = fast_fields.refresh(roomy, len(config.rays) - 1, voxels, state.params['fields'], cameras, spans)
     result = Separation([], [])
     for image, opacity in zip(images, alpha, strict=True):
         foreground, plate = _one(jnp.asarray(image[..., :3]) / 255, opacity)

@@ -1,6 +1,7 @@
 """A painted sphere in exact images, small enough to be learned in seconds."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from neurend.data import posed
@@ -37,3 +38,15 @@ def sphere(count, *, phase=0.0, size=SIZE):
         far=FAR,
         scene_from_source=np.eye(4),
     )
+
+
+def ball(voxels, rows):
+    """Tables of a soft ball of smooth colours, which is gone before the occupied cells end."""
+    cells = np.asarray(voxels.cells)
+    where = np.argwhere(cells)
+    places = np.zeros((rows, 3), np.float32)
+    for k, rows_of_corner in enumerate(np.asarray(voxels.fine)[cells[tuple(where.T)]].T):
+        corner = where + np.array([k >> 2 & 1, k >> 1 & 1, k & 1])
+        places[rows_of_corner] = np.asarray(voxels.low) + corner * np.asarray(voxels.edge)
+    density = 12 * (1 - np.sum(places**2, -1) / 0.45**2)
+    return jnp.asarray(density), jnp.asarray(0.5 + 0.4 * np.sin(5 * places))

@@ -91,7 +91,7 @@ def test_spans_do_not_depend_on_how_many_rays_fit_a_round(trained):
     results = [
         fast_spans.refresh(
             state.aux['voxels'],
-            state.params['density'],
+            state.params['fields'][0]['density'],
             jax.tree.map(jnp.asarray, views.cameras),
             state.aux['node_spans'],
             room=room,

@@ -11,7 +11,7 @@ from neurend.data import batches
 from neurend.geometry import alignment
 from neurend.models.nerf import fast, fast_loss, fast_start, poses
 from neurend.models.nerf.fast_config import FastConfig, RefineConfig
-from tests.models.nerf.painted import FAR, NEAR, sphere
+from tests.models.nerf.painted import FAR, NEAR, ball, sphere
 
 COUNT = 24
 CONFIG = FastConfig(
@@ -50,7 +50,7 @@ def test_recovers_cameras_in_a_learned_scene():
     noise = {'pose': 0.01 * jax.random.normal(jax.random.key(1), (COUNT, 6))}
     put_wrong = learned.replace(params={**learned.params, 'cameras': noise})
     refined = run(held, put_wrong, RefineConfig(rate=3e-3, begin=0))
-    np.testing.assert_array_equal(refined.params['color'], learned.params['color'])
+    np.testing.assert_array_equal(refined.params['fields'][0]['color'], learned.params['fields'][0]['color'])
 
     def errors(state):
         return alignment.pose_errors(fast.corrected(state.params, start).world_from_camera, truth)
@@ -60,18 +60,6 @@ def test_recovers_cameras_in_a_learned_scene():
     assert float(jnp.median(before.rotation)) > 1.5
     assert float(jnp.median(after.rotation)) < 0.25
     assert float(jnp.median(after.translation)) < 0.1 * float(jnp.median(before.translation))
-
-
-def ball(voxels, rows):
-    """Tables of a soft ball of smooth colours, which is gone before the occupied cells end."""
-    cells = np.asarray(voxels.cells)
-    where = np.argwhere(cells)
-    places = np.zeros((rows, 3), np.float32)
-    for k, rows_of_corner in enumerate(np.asarray(voxels.fine)[cells[tuple(where.T)]].T):
-        corner = where + np.array([k >> 2 & 1, k >> 1 & 1, k & 1])
-        places[rows_of_corner] = np.asarray(voxels.low) + corner * np.asarray(voxels.edge)
-    density = 12 * (1 - np.sum(places**2, -1) / 0.45**2)
-    return jnp.asarray(density), jnp.asarray(0.5 + 0.4 * np.sin(5 * places))
 
 
 @pytest.mark.parametrize('part', ['pose', 'focal', 'center'])
@@ -88,7 +76,7 @@ def test_gradient_of_the_loss_reaches_the_cameras(part):
 
     @jax.jit
     def value(corrections):
-        params = {**state.params, 'density': density, 'color': color, 'cameras': {part: corrections}}
+        params = {**state.params['fields'][0], 'density': density, 'color': color, 'cameras': {part: corrections}}
         return loss(params, jax.random.key(2), state.aux, batch, jnp.int32(0))
 
     at = state.params['cameras'][part]
@@ -105,7 +93,7 @@ def test_without_refinement_there_is_nothing_to_correct():
     views = sphere(4)
     start = prepared(views, views.cameras)
     state = fast.fast(CONFIG, start=start, steps=10).init(jax.random.key(0))
-    assert set(state.params) == {'density', 'color', 'view'}
+    assert set(state.params) == {'fields'}
     refined = fast.corrected({'cameras': poses.init(4)}, start)
     np.testing.assert_allclose(refined.world_from_camera, views.cameras.world_from_camera, atol=1e-6)
     assert dataclasses.is_dataclass(refined)

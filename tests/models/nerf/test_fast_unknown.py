@@ -101,6 +101,7 @@ def test_a_field_learned_anew_from_what_another_told_apart():
 
 def test_an_empty_field_tells_nothing_apart(first):
     views, start, _, state = first
-    empty = state.replace(params={**state.params, 'density': jnp.full_like(state.params['density'], -20.0)})
+    fields = tuple({**field, 'density': jnp.full_like(field['density'], -20.0)} for field in state.params['fields'])
+    empty = state.replace(params={**state.params, 'fields': fields})
     with pytest.raises(checks.InputError, match='separate'):
         fast_separate.separate(empty, FIRST, start, views.images)
