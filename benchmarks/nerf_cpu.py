@@ -90,7 +90,7 @@ def train_fast(name, settings: nerf.Config, data, seconds: float, *, marks=()) -
             clock.start()
     clock.stop()
     value = mean_psnr(method, trainer.state, test, range(len(test)))
-    rate = trainer.complete * options.rays[-1] / trainer.seconds_per_step
+    rate = trainer.complete * options.fields * options.rays[-1] / trainer.seconds_per_step
     print(
         f'{name}: {clock.seconds():4.0f} s  step {trainer.steps:5d}  test (all views) {value:.2f} dB; '
         f'{rate:.0f} rays/s; compilation {clock.compile_seconds:.1f} s beside it',
