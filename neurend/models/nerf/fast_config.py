@@ -16,7 +16,8 @@ class FastConfig:
         cell_pixels: edge of the finest cells, in pixels at the middle of the scene.
         node_pixels: how many pixels the nodes of the cached spans are apart, see `fast_spans`.
         seen_by: with unknown background, the part of the images that must see a cell.
-        subdivide_steps: after which the cells are halved; one less than there are grids.
+        subdivide_steps: after which the cells are halved; one less than there are grids. View dependence begins on the
+            finest grid: the longer the coarse ones learn, the better surfaces are placed.
         prune_steps: after which cells that nothing sees are dropped and the spans are renewed.
         rays: that a step uses, for each grid and each field; the source draws `batch_rays`.
         segments: room in the buffer for each ray, in segments of 4 samples, for each grid.
