@@ -1,6 +1,6 @@
 """Renders a video of a trained radiance field along a camera path.
 
-    python -m experiments.render --workdir=out/chair --path=orbit --frames=120
+    python -m experiments.render --workdir=out/chair --path.kind=orbit --path.frames=120
 
 Reads `config.flags` and the newest checkpoint of the workdir and writes `<path>.mp4` there.
 """

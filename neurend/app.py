@@ -5,9 +5,9 @@ An experiment ends with
     if __name__ == '__main__':
         app.run(main, Config)
 
-and starts as `python -m experiments.nerf --flagfile=configs/nerf_chair.flags --workdir=out/chair`; on several hosts
-every process adds `--coordinator=host0:1234 --processes=4 --process=$RANK`, or `--coordinator=auto` where JAX knows the
-cluster (TPU pods, Slurm, Kubernetes). Nothing is defined or parsed when an experiment is imported.
+and starts as `python -m experiments.nerf --flagfile=configs/nerf_chair_fast.flags --workdir=out/chair`; on several
+hosts every process adds `--coordinator=host0:1234 --processes=4 --process=$RANK`, or `--coordinator=auto` where JAX
+knows the cluster (TPU pods, Slurm, Kubernetes). Nothing is defined or parsed when an experiment is imported.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from absl import flags
 import neurend
 from neurend import checks, config
 from neurend.train import lock
+from neurend.train.diagnosis import NonFiniteError
 
 C = TypeVar('C')
 RECORD = 'config.flags'
@@ -39,7 +40,7 @@ class Launch:
         coordinator: address host:port of process 0, the same for all processes, or auto to let JAX find the cluster.
         processes: number of processes, one per host (or per group of devices).
         process: number of this process, from 0.
-        traceback: show where an error about your input was raised, not just its message.
+        traceback: show where an error about your input or a loss that is not finite was raised, not just its message.
     """
 
     coordinator: str | None = None
@@ -66,8 +67,8 @@ def run(
             workdir gives a name of its own, or None.
 
     Raises:
-        SystemExit: with code 0 after `--help`; with code 2 and one message on stderr after an `InputError`, from the
-            flags or from `main`.
+        SystemExit: with code 0 after `--help`; with one message on stderr and code 2 after an `InputError`, from the
+            flags or from `main`, and code 1 after a `NonFiniteError`.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if {'--help', '-h', '--helpfull'} & set(argv):
@@ -83,11 +84,11 @@ def run(
         if workdir and record and jax.process_index() == 0:
             say(f'config: {write_record(settings, Path(workdir), record)}')
         main(settings)
-    except checks.InputError as error:
+    except (checks.InputError, NonFiniteError) as error:
         if show_traceback:
             raise
         say(f'error: {error}')
-        raise SystemExit(2) from None
+        raise SystemExit(2 if isinstance(error, checks.InputError) else 1) from None
 
 
 def initialize_cluster(launch: Launch) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from neurend import app, checks, config
 from neurend.train import lock
+from neurend.train.diagnosis import NonFiniteError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -84,6 +85,18 @@ def test_errors_are_one_message_and_exit_code_2(program, tmp_path):
         assert 'Traceback' not in result.stderr
         assert result.stdout == ''
     assert 'Traceback' in program('--steps=-1', '--traceback').stderr
+
+
+def test_a_loss_that_is_not_finite_is_one_message_and_exit_code_1(capsys):
+    def main(_):
+        raise NonFiniteError('step 7: loss nan')
+
+    with pytest.raises(SystemExit) as exit_:
+        app.run(main, Config, [], record=None)
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == 'error: step 7: loss nan'
+    with pytest.raises(NonFiniteError):
+        app.run(main, Config, ['--traceback'], record=None)
 
 
 def test_help_needs_no_device_and_no_required_flag(capsys):
