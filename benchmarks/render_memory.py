@@ -34,7 +34,8 @@ def resident_mb() -> float:
 def growth(method: str, memory_mb: int, data_root: str, side: int) -> tuple[float, float]:
     """MB, and seconds."""
     folder = f'{data_root}/nerf_synthetic/chair'
-    scene_flags = '--scene.format=blender', '--scene.masks=ignore', '--scene.object_rays=1', f'--data_dir={folder}'
+    scene_flags = ['--scene.format=blender', '--scene.masks=ignore', '--scene.object_rays=1', f'--data_dir={folder}']
+    scene_flags.append('--hash.hull_cells=0')  # the chair has no masks to carve from
     settings = config.parse(nerf.Config, f'--flagfile=configs/{FLAGS[method]}.flags', *scene_flags)
     scene = nerf.read(settings, 'train')
     built, _ = nerf.METHODS[method](settings, scene)

@@ -70,23 +70,9 @@ def _reference(config: Config, scene: PosedImages) -> Camera | None:
     return cameras.make(jnp.eye(4), jnp.asarray(focal), size=jnp.asarray(scene.cameras.size[0]))
 
 
-def _classic(config: Config, scene: PosedImages) -> tuple[Method, Source]:
-    method = classic(
-        config.classic,
-        near=scene.near,
-        far=scene.far,
-        stepper=make_stepper(config),
-        background=config.scene.background,
-        num_images=len(scene),
-        memory_mb=config.memory_mb,
-        reference=_reference(config, scene),
-    )
-    return method, make_source(config, scene)
-
-
-def _mip(config: Config, scene: PosedImages) -> tuple[Method, Source]:
-    method = mip(
-        config.mip,
+def _published(make: Callable[..., Method], options: Any, config: Config, scene: PosedImages) -> tuple[Method, Source]:
+    method = make(
+        options,
         near=scene.near,
         far=scene.far,
         stepper=make_stepper(config),
@@ -161,8 +147,8 @@ def _hash(config: Config, scene: PosedImages) -> tuple[Method, Source]:
 
 
 METHODS: dict[str, Callable[[Config, PosedImages], tuple[Method, Source]]] = {
-    'classic': _classic,
-    'mip': _mip,
+    'classic': lambda config, scene: _published(classic, config.classic, config, scene),
+    'mip': lambda config, scene: _published(mip, config.mip, config, scene),
     'fast': _fast,
     'hash': _hash,
 }
