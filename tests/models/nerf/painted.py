@@ -7,6 +7,7 @@ import numpy as np
 from neurend.data import posed
 from neurend.geometry import cameras as cameras_lib
 from neurend.geometry import transforms
+from neurend.models.nerf import fast_start
 
 SIZE = 24
 NEAR, FAR = 2.0, 4.2
@@ -37,6 +38,14 @@ def sphere(count, *, phase=0.0, size=SIZE):
         near=NEAR,
         far=FAR,
         scene_from_source=np.eye(4),
+    )
+
+
+def prepared(config, views, *, margin=0.0, slack=0.0):
+    """What `fast` finds out before training on views with alpha."""
+    foreground = [image[..., 3] > 0 for image in views.images]
+    return fast_start.prepare(
+        config, views.cameras, foreground, near=NEAR - margin, far=FAR + margin, slack=slack
     )
 
 

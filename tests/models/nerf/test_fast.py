@@ -14,7 +14,7 @@ from neurend.models.nerf import fast, fast_spans, fast_start
 from neurend.models.nerf.evaluation import Example
 from neurend.models.nerf.fast_config import FastConfig
 from neurend.train import loop
-from tests.models.nerf.painted import FAR, NEAR, SIZE, sphere
+from tests.models.nerf.painted import FAR, NEAR, SIZE, prepared, sphere
 
 STEPS = 120
 CONFIG = FastConfig(
@@ -27,15 +27,10 @@ CONFIG = FastConfig(
 )
 
 
-def prepared(views):
-    foreground = [image[..., 3] > 0 for image in views.images]
-    return fast_start.prepare(CONFIG, views.cameras, foreground, near=NEAR, far=FAR)
-
-
 @pytest.fixture(scope='module')
 def trained():
     views = sphere(16)
-    start = prepared(views)
+    start = prepared(CONFIG, views)
     source = batches.device_source(views, num_rays=512, active=start.active)
     method = fast.fast(CONFIG, start=start, steps=STEPS)
     key = jax.random.key(0)
@@ -108,7 +103,7 @@ def test_spans_do_not_depend_on_how_many_rays_fit_a_round(trained):
 
 def test_full_buffers_lose_whole_rays_and_say_so(trained):
     views, _, state, *_ = trained
-    start, metrics = prepared(views), {}
+    start, metrics = prepared(CONFIG, views), {}
     for room in (0.5, 5.0):
         config = dataclasses.replace(CONFIG, segments=(6.0, room))
         method = fast.fast(config, start=start, steps=STEPS)
@@ -122,7 +117,7 @@ def test_full_buffers_lose_whole_rays_and_say_so(trained):
 
 def test_resumes_after_a_subdivision(tmp_path):
     views = sphere(8)
-    start = prepared(views)
+    start = prepared(CONFIG, views)
     config = dataclasses.replace(CONFIG, subdivide_steps=(20,), prune_steps=(30,))
     source = batches.device_source(views, num_rays=512, active=start.active)
 

@@ -10,10 +10,10 @@ import pytest
 from neurend import checks
 from neurend.data import batches
 from neurend.geometry import cameras as cameras_lib
-from neurend.models.nerf import fast, fast_fields, fast_start
+from neurend.models.nerf import fast, fast_fields
 from neurend.models.nerf.evaluation import Example
 from neurend.models.nerf.fast_config import MOST_FIELDS, FastConfig
-from tests.models.nerf.painted import FAR, NEAR, SIZE, ball, sphere
+from tests.models.nerf.painted import FAR, NEAR, SIZE, ball, prepared, sphere
 
 CONFIG = FastConfig(
     subdivide_steps=(40,),
@@ -28,11 +28,6 @@ CONFIG = FastConfig(
 STEPS = 150
 
 
-def prepared(views, config):
-    foreground = [image[..., 3] > 0 for image in views.images]
-    return fast_start.prepare(config, views.cameras, foreground, near=NEAR, far=FAR)
-
-
 def image(config, start, fields, camera):
     rays = cameras_lib.rays(camera, cameras_lib.pixel_centers(SIZE, SIZE).reshape(-1, 2))
     voxels = jax.tree.map(jnp.asarray, start.voxels)
@@ -43,7 +38,7 @@ def test_fields_on_all_shifted_grids_show_one_scene():
     """Tables of the same ball, each sampled where the corners of its field's grid lie."""
     config = FastConfig(subdivide_steps=(), prune_steps=(), rays=(1024,), segments=(12.0,), samples=(16.0,))
     views = sphere(4)
-    start = prepared(views, config)
+    start = prepared(config, views)
     voxels, fields = jax.tree.map(jnp.asarray, start.voxels), []
     for k in range(MOST_FIELDS):
         density, color = ball(fast_fields.shifted(voxels, k, MOST_FIELDS), start.rows[0])
@@ -65,7 +60,7 @@ def test_fields_on_all_shifted_grids_show_one_scene():
 @pytest.fixture(scope='module')
 def trained():
     views = sphere(16)
-    start = prepared(views, CONFIG)
+    start = prepared(CONFIG, views)
     source = batches.device_source(views, num_rays=CONFIG.batch_rays, active=start.active)
     method = fast.fast(CONFIG, start=start, steps=STEPS)
     traces = []
@@ -88,7 +83,6 @@ def test_the_mean_is_better_than_either(trained):
     method, state, start, _ = trained
     assert len(state.params['fields']) == 2
     held_out = sphere(6, phase=0.2)
-
     views = [Example(held_out.names[k], held_out.camera(k), held_out.images[k]) for k in range(len(held_out))]
 
     def psnr(method, state):

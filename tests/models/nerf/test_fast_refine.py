@@ -9,9 +9,9 @@ import pytest
 
 from neurend.data import batches
 from neurend.geometry import alignment
-from neurend.models.nerf import fast, fast_loss, fast_start, poses
+from neurend.models.nerf import fast, fast_loss, poses
 from neurend.models.nerf.fast_config import FastConfig, RefineConfig
-from tests.models.nerf.painted import FAR, NEAR, ball, sphere
+from tests.models.nerf.painted import ball, prepared, sphere
 
 COUNT = 24
 CONFIG = FastConfig(
@@ -19,15 +19,10 @@ CONFIG = FastConfig(
 )
 
 
-def prepared(views, cameras):
-    foreground = [image[..., 3] > 0 for image in views.images]
-    return fast_start.prepare(CONFIG, cameras, foreground, near=NEAR - 0.2, far=FAR + 0.2, slack=3.0)
-
-
 def test_recovers_cameras_in_a_learned_scene():
     """First the field is learned with true cameras, then these are put wrong, and the field is held."""
     views = sphere(COUNT, size=48)
-    start = prepared(views, views.cameras)
+    start = prepared(CONFIG, views, margin=0.2, slack=3.0)
     source = batches.device_source(views, num_rays=1024, active=start.active, cast_rays=False)
     held = dataclasses.replace(CONFIG, rate_density=0.0, rate_color=0.0, rate_view=0.0)
     key = jax.random.key(0)
@@ -67,7 +62,7 @@ def test_gradient_of_the_loss_reaches_the_cameras(part):
     """Against central differences, where no ray lacks room, no sample is dropped and none leaves the grid."""
     config = dataclasses.replace(CONFIG, threshold=0.0, samples=(32.0,))
     views = sphere(4)
-    start = prepared(views, views.cameras)
+    start = prepared(CONFIG, views, margin=0.2, slack=3.0)
     state = fast.fast(config, start=start, steps=10, refine=RefineConfig(parts=(part,))).init(jax.random.key(0))
     source = batches.device_source(views, num_rays=1024, active=start.active, cast_rays=False)
     batch = source.draw(jax.random.key(1), source.data)
@@ -91,7 +86,7 @@ def test_gradient_of_the_loss_reaches_the_cameras(part):
 
 def test_without_refinement_there_is_nothing_to_correct():
     views = sphere(4)
-    start = prepared(views, views.cameras)
+    start = prepared(CONFIG, views, margin=0.2, slack=3.0)
     state = fast.fast(CONFIG, start=start, steps=10).init(jax.random.key(0))
     assert set(state.params) == {'fields'}
     refined = fast.corrected({'cameras': poses.init(4)}, start)
