@@ -1,8 +1,8 @@
 """Several fields of `fast` over one structure of cells, each shifted by another part of a cell.
 
 What a field makes up between the pixels it was shown depends on where its grid lies and on which rays it saw last; what
-it has learned of the scene does not. So the mean of the images of two fields is closer to the truth than either; whether
-it beats one field that is given the time of both depends on how far that one overfits.
+it has learned of the scene does not. So the mean of the images of two fields is closer to the truth than either;
+whether it beats one field that is given the time of both depends on how far that one overfits.
 """
 
 import dataclasses
