@@ -90,7 +90,10 @@ def read(config: Config, split: str) -> PosedImages:
 
 def examples(config: Config) -> list[Example]:
     """The views that are evaluated."""
-    held_out = read(config, config.evaluate_split)
+    try:
+        held_out = read(config, config.evaluate_split)
+    except InputError as error:
+        raise InputError(f'{error}. Views to evaluate are those of --evaluate_split={config.evaluate_split}') from error
     count = min(config.evaluate_views or len(held_out), len(held_out))
     chosen = np.unique(np.linspace(0, len(held_out) - 1, count).round().astype(int))
     return [

@@ -1,7 +1,7 @@
 """The flags of `experiments.nerf`."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 from experiments.separation import SeparateConfig
 from neurend.models.nerf.background import Background
@@ -50,7 +50,7 @@ class Config:
         data_dir: folder with posed images; the embedded scene if empty.
         workdir: where checkpoints, metrics and pictures go.
         method: which radiance field.
-        rays: pixels in a step's batch (fast has its own numbers, as it has its own optimizer).
+        rays: pixels in a step's batch (fast has its own numbers, `fast.rays`, as it has its own optimizer).
         image_per_batch: all of a batch from one image, as in the published NeRF.
         stream: draw batches on the host, for images that do not fit on the device.
         steps: of training.
@@ -64,10 +64,21 @@ class Config:
         evaluate_every: steps between evaluations; 0 for one at the end.
         evaluate_split: which images are evaluated.
         evaluate_views: how many of them, evenly spread; 0 for all.
-        checkpoint_every: steps between checkpoints.
+        checkpoint_every: steps between checkpoints; 0 for one at the end, or where the run is stopped.
         keep: checkpoints that stay.
         separate: how `fast` tells an object from backgrounds that nobody knows.
     """
+
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
+        'steps',
+        'memory_mb',
+        'log_every',
+        'evaluate_every',
+        'evaluate_split',
+        'evaluate_views',
+        'checkpoint_every',
+        'keep',
+    )
 
     data_dir: str = ''
     workdir: str = 'out/nerf'

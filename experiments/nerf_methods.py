@@ -86,6 +86,11 @@ def _published(make: Callable[..., Method], options: Any, config: Config, scene:
 
 def _fast(config: Config, scene: PosedImages) -> tuple[Method, Source]:
     foreground, plates = None, None
+    if any(begins >= config.steps for begins in config.fast.subdivide_steps):
+        print(
+            f'--steps={config.steps} end before the finest grid begins '
+            f'(--fast.subdivide_steps={",".join(map(str, config.fast.subdivide_steps))}): expect a blurred scene'
+        )
     if config.separate.steps:
         foreground, plates = separation.load(scene, workdir=config.workdir)
     elif config.scene.masks == 'background' and scene.masks is not None:

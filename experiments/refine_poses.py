@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,8 @@ class Config:
         seed: of all randomness.
         log_every: steps between lines of metrics.
     """
+
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps', 'log_every')
 
     data_dir: str = ''
     workdir: str = 'out/refine_poses'

@@ -25,7 +25,7 @@ from absl import flags
 
 import neurend
 from neurend import checks, config
-from neurend.train import lock
+from neurend.train import lock, runs
 from neurend.train.diagnosis import NonFiniteError
 
 C = TypeVar('C')
@@ -58,9 +58,13 @@ def run(
 ) -> None:
     """Parses the command line into a configuration, announces the machine and calls `main(config)`.
 
+    Ctrl-C ends it with code 130. After an error about the user's input the record of an earlier run in the workdir is
+    what it was before.
+
     Args:
         main: the program; the docstring of its module is what `--help` shows.
-        config_class: frozen dataclass, see `neurend.config`.
+        config_class: frozen dataclass, see `neurend.config`. Its class variable `MAY_CHANGE`, if any, names the flags
+            that a run may be resumed with other values of.
         argv: arguments without the program's name; `sys.argv[1:]` if None.
         record: name of the flag file with the resolved configuration, written to `config.workdir` where the
             configuration has one. The default name belongs to the run that trains there; a program that reads another's
@@ -75,20 +79,30 @@ def run(
         print(_usage(main, config_class))
         raise SystemExit(0)
     show_traceback = False
-    try:
-        launch, settings = _parse(config_class, argv)
-        show_traceback = launch.traceback
-        initialize_cluster(launch)
-        say(banner())
-        workdir = getattr(settings, 'workdir', None)
-        if workdir and record and jax.process_index() == 0:
-            say(f'config: {write_record(settings, Path(workdir), record)}')
-        main(settings)
-    except (checks.InputError, NonFiniteError) as error:
-        if show_traceback:
-            raise
-        say(f'error: {error}')
-        raise SystemExit(2 if isinstance(error, checks.InputError) else 1) from None
+    with contextlib.ExitStack() as undo:
+        try:
+            launch, settings = _parse(config_class, argv)
+            show_traceback = launch.traceback
+            initialize_cluster(launch)
+            say(banner())
+            workdir = getattr(settings, 'workdir', None)
+            if workdir and record and jax.process_index() == 0:
+                before = runs.text(Path(workdir) / record)
+                say(f'config: {write_record(settings, Path(workdir), record)}')
+                undo.callback(runs.put_back, Path(workdir) / record, before)
+            main(settings)
+            undo.pop_all()
+        except (checks.InputError, NonFiniteError) as error:
+            if isinstance(error, NonFiniteError):
+                undo.pop_all()
+            if show_traceback:
+                raise
+            say(f'error: {error}')
+            raise SystemExit(2 if isinstance(error, checks.InputError) else 1) from None
+        except KeyboardInterrupt:
+            undo.pop_all()
+            say('interrupted')
+            raise SystemExit(130) from None
 
 
 def initialize_cluster(launch: Launch) -> None:
@@ -151,7 +165,8 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
     """Writes the flag file that reproduces a configuration to `workdir/name`, made if needed, and returns its path.
 
     Raises:
-        checks.InputError: the folder cannot be made or written, or the record is that of a run still training there.
+        checks.InputError: the folder cannot be made or written, the record is that of a run still training there, or
+            that of a run with checkpoints and other flags.
     """
     path = workdir / name
     partial = workdir / f'{name}.partial'
@@ -159,6 +174,8 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with lock.hold(workdir) if name == RECORD else contextlib.nullcontext():
+            if name == RECORD:
+                runs.check_same(settings, path)
             partial.write_text(header + config.to_flags(settings), encoding='utf-8')
             partial.replace(path)  # never half a file
     except OSError as error:

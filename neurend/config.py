@@ -109,6 +109,16 @@ def to_flags(config: Any) -> str:
     return ''.join(lines)
 
 
+def leaves(config: Any) -> dict[str, Any]:
+    """The values of a configuration by the names of their flags."""
+    return {leaf.name: leaf.default for leaf in _leaves(type(config), config)}
+
+
+def text(value: Any) -> str:
+    """How a value is written in a flag file."""
+    return _serialize(value)
+
+
 def help_text(config_class: type) -> str:
     """What `--help` prints about a configuration: its flags in order, with defaults, types and help."""
     return '\n'.join(_entry(leaf) for leaf in _leaves(config_class))
@@ -260,7 +270,7 @@ def _describe(kind: Any) -> str:
         if items[-1:] == (Ellipsis,):
             return f'comma list of {_describe(items[0])}'
         return f'{len(items)} by commas: ' + ', '.join(_describe(item) for item in items)
-    return kind.__name__
+    return 'text' if kind is str else kind.__name__
 
 
 def _parse(kind: Any, text: str) -> Any:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -129,6 +130,58 @@ def test_a_second_run_in_a_workdir_leaves_the_record_of_the_first(tmp_path, caps
     assert exit_.value.code == 2
     assert f'process {os.getpid()} on ' in capsys.readouterr().err
     assert (tmp_path / 'config.flags').read_text() == record
+
+
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps',)
+
+    steps: int = 3
+    rate: float = 0.1
+    data_dir: str = ''
+    workdir: str = ''
+
+
+def test_a_run_with_checkpoints_goes_on_with_the_flags_it_began_with(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = [f'--workdir={tmp_path}', f'--data_dir={tmp_path}/scene', '--rate=0.5']
+    app.run(lambda _: None, Resumed, [f'--workdir={tmp_path}', '--rate=7'])
+    app.run(lambda _: None, Resumed, first)  # nothing is learned yet: any flags will do
+    (tmp_path / 'checkpoints' / '100').mkdir(parents=True)
+    app.run(lambda _: None, Resumed, [*first, '--steps=9', '--data_dir=scene'])
+    record = (tmp_path / 'config.flags').read_text()
+    for change in (['--rate=0.4'], ['--data_dir=other', '--steps=12']):
+        with pytest.raises(SystemExit) as exit_:
+            app.run(lambda _: pytest.fail('was called'), Resumed, [*first, *change])
+        assert exit_.value.code == 2
+        name = change[0].partition('=')[0]
+        assert f'holds a run with {name}=' in capsys.readouterr().err
+        assert (tmp_path / 'config.flags').read_text() == record
+    with pytest.raises(SystemExit):
+        app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
+    assert 'holds a run with other flags than this program has' in capsys.readouterr().err
+
+
+def test_a_launch_that_fails_leaves_the_record_of_the_run(tmp_path):
+    app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
+    record = (tmp_path / 'config.flags').read_text()
+
+    def refuse(settings):
+        raise checks.InputError('--steps: no')
+
+    with pytest.raises(SystemExit):
+        app.run(refuse, Config, [f'--workdir={tmp_path}', '--steps=-5'])
+    assert (tmp_path / 'config.flags').read_text() == record
+
+
+def test_an_interrupted_program_says_so_and_nothing_else(capsys):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_:
+        app.run(interrupted, Config, [])
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err.endswith('interrupted\n')
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said(arg, message):
 
 
 def test_a_field_without_default_must_be_given():
-    with pytest.raises(checks.InputError, match='--data_dir: not given, expected str. folder with the scene'):
+    with pytest.raises(checks.InputError, match='--data_dir: not given, expected text. folder with the scene'):
         config.parse(Config)
 
 
@@ -138,7 +138,7 @@ def test_what_a_flag_file_cannot_hold_is_refused(value):
 def test_help_shows_types_defaults_and_texts():
     lines = ' '.join(config.help_text(Config).split())
     for text in (
-        '--data_dir (str; required) folder with the scene',
+        '--data_dir (text; required) folder with the scene',
         '--num_samples (comma list of int; default 64,128)',
         '--optimizer.learning_rate (float; default 0.005) peak rate, reached after the warm-up.',
         '--optimizer.betas (2 by commas: float, float; default 0.9,0.99) decay of both moments.',

@@ -66,17 +66,20 @@ def look_at(eye: Array, target: Array, up: Array) -> Array:
     Args:
         eye: [... 3] camera centre in the world.
         target: [... 3] point on the optical axis.
-        up: [... 3] any vector with a part across the viewing direction.
+        up: [... 3]. Where it is parallel to the viewing direction (a camera that looks straight down), any other
+            direction takes its place: the world's axis that is most across.
 
     Returns:
-        world_from_camera [... 4 4]. Where `up` is parallel to the viewing direction, or `eye` is the target, the pose
-        is undefined and its rotation singular.
+        world_from_camera [... 4 4]. Where `eye` is the target the pose is undefined and its rotation singular.
     """
     eye, target, up = jnp.broadcast_arrays(
         *align((jnp.asarray(eye), 1), (jnp.asarray(target), 1), (jnp.asarray(up), 1))
     )
     forward = normalize(target - eye)
-    right = normalize(jnp.cross(forward, up))
+    across = jnp.cross(forward, up)
+    parallel = jnp.sum(across**2, axis=-1, keepdims=True) <= 1e-10 * jnp.sum(up**2, axis=-1, keepdims=True)
+    axis = jax.nn.one_hot(jnp.argmin(jnp.abs(forward), axis=-1), 3, dtype=forward.dtype)
+    right = normalize(jnp.where(parallel, jnp.cross(forward, axis), across))
     down = jnp.cross(forward, right)
     return from_rt(jnp.stack([right, down, forward], axis=-1), eye)
 

@@ -6,6 +6,7 @@ since calibrations (COLMAP, LLFF) speak of the stored pixels.
 
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -165,7 +166,8 @@ def _open(data: bytes, name: str) -> Image.Image:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # large photographs are our business
             return Image.open(io.BytesIO(data))
     except _DAMAGE as error:
-        raise InputError(f'{name}: no image that can be read ({error}). Expected a whole PNG or JPEG file') from error
+        reason = 'empty' if not data else re.sub(r' ?<_io\.BytesIO[^>]*>', '', str(error))
+        raise InputError(f'{name}: no image that can be read ({reason}). Expected a whole PNG or JPEG file') from error
 
 
 def _load(image: Image.Image, name: str, upright: bool) -> Image.Image:

@@ -20,6 +20,9 @@ CONVENTIONS: tuple[Convention, ...] = ('gaussian', 'uniform')
 def mse(a: Array, b: Array, mask: Array | None = None) -> Array:
     """Mean squared error of images [... H W C], over all pixels or weighted by a mask [... H W]; returns [...]."""
     checks.shape('b', b, '... H W C', 'It must match a', sizes=checks.shape('a', a, '... H W C'))
+    for name, image in (('a', a), ('b', b)):
+        if not jnp.issubdtype(jnp.result_type(image), jnp.floating):
+            raise InputError(f'{name}: got {jnp.result_type(image)}, expected floats in [0, 1]; divide bytes by 255')
     squared = jnp.square(jnp.asarray(a) - jnp.asarray(b))
     if mask is None:
         return jnp.mean(squared, axis=(-3, -2, -1))

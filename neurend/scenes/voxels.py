@@ -84,7 +84,10 @@ def build(occupied: np.ndarray, *, low: np.ndarray, edge: float) -> tuple[Voxels
         raise checks.InputError(f'occupied: got shape {occupied.shape}, expected three even numbers of cells')
     where = np.argwhere(occupied)
     if not len(where):
-        raise checks.InputError('occupied: no cell is, expected some; check the cameras, the masks and the bounds')
+        raise checks.InputError(
+            'occupied: got only empty cells, expected some; check the cameras, the masks, the bounds and the size of '
+            'the images'
+        )
     sizes = np.array(occupied.shape)
     fine, fine_rows = _number_corners(where, sizes)
     parents = np.zeros(tuple(sizes // 2), np.int32)

@@ -67,7 +67,7 @@ def fit(
         fused_steps: greatest number of steps in one call of the compiled program; None chooses (see `Runner`).
         log_every: see `Schedule`, as the next two.
         evaluate_every: 0 evaluates at the end.
-        checkpoint_every: 0 saves at the end.
+        checkpoint_every: 0 saves at the end, or when stopped.
         keep: number of checkpoints that stay.
         devices: to train on; all if None.
         shard_above: leaves of more bytes are sharded over the devices, see `mesh.state_shardings`; None for none.
@@ -83,6 +83,7 @@ def fit(
             is out of range, or a checkpoint could not be written.
         diagnosis.NonFiniteError: the loss, or a parameter to be saved, was not finite.
         SystemExit: code 0, after SIGTERM.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
 
     Example:
         state = fit(nerf.classic(...), source, workdir='out/chair', steps=20_000, evaluation=test_views)
@@ -125,7 +126,8 @@ def fit(
                 f'workdir {folder}: holds a run with seed {notes["seed"]}, got seed {seed}; choose another'
             )
         start, earlier = session.step, float(notes['seconds'])
-        _greet(session.state, mesh, start, steps)
+        begun = (folder / 'metrics.jsonl').is_file()
+        _greet(session.state, mesh, start, steps, begun)
         if start >= steps:
             return session.state
         writer = _on_first(lambda: Writer(folder, start=start, tensorboard=tensorboard))
@@ -170,8 +172,9 @@ def fit(
                 saved = step
             if stop:
                 checkpoints.wait()
-                _say(f'stopped by SIGTERM; step {step} of {steps} is saved in {folder}; start again to go on')
-                raise SystemExit(0)
+                by = 'Ctrl-C' if preemption.interrupted else 'SIGTERM'
+                _say(f'stopped by {by}; step {step} of {steps} is saved in {folder}; start again to go on')
+                raise KeyboardInterrupt if preemption.interrupted else SystemExit(0)
             if evaluation and schedule.evaluates(step):
                 whole = meshes.local(session.state, mesh)
                 if writer is not None:  # the other processes wait in the next step
@@ -200,7 +203,7 @@ def _evaluate(method, state, examples, folder, step, writer, num_pictures) -> No
     _say(f'evaluation after step {step}, {len(examples)} examples: {shown}')
 
 
-def _greet(state: State, mesh: jax.sharding.Mesh, start: int, steps: int) -> None:
+def _greet(state: State, mesh: jax.sharding.Mesh, start: int, steps: int, begun: bool) -> None:
     size = trees.size_bytes(state) / 2**20
     devices = f'{mesh.devices.size} x {mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)'
     _say(f'training on {devices}: {trees.count(state.params):,} parameters, state of {size:.1f} MiB')
@@ -208,6 +211,8 @@ def _greet(state: State, mesh: jax.sharding.Mesh, start: int, steps: int) -> Non
         _say(f'the run has {start} steps already, {steps} were asked for: nothing to do')
     elif start:
         _say(f'resuming after step {start}')
+    elif begun:
+        _say('an earlier run here left no checkpoint: starting at step 0')
 
 
 def _on_first(action: Callable[[], T]) -> T | None:

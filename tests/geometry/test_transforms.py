@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from neurend.geometry import transforms
 from tests.oracles.derivatives import check_jacobian
@@ -75,3 +76,13 @@ def test_conventions_of_other_programs():
     right, down, forward, center = (pose[:, i] for i in range(4))
     llff = jnp.stack([down, right, -forward, center], axis=-1)
     np.testing.assert_allclose(transforms.opencv_from_llff(llff), pose, atol=1e-6)
+
+
+@pytest.mark.parametrize('height', [4.0, -4.0])
+def test_a_camera_that_looks_along_up_has_a_pose_and_gradients(height):
+    up, eye = jnp.array([0.0, 0.0, 1.0]), jnp.array([0.0, 0.0, height])
+    pose = transforms.look_at(eye, jnp.zeros(3), up)
+    np.testing.assert_allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(pose[:3, :3]), 1, atol=1e-6)
+    np.testing.assert_allclose(pose[:3, 2], [0, 0, -np.sign(height)], atol=1e-6)
+    assert np.isfinite(jax.jacobian(lambda e: transforms.look_at(e, jnp.zeros(3), up))(eye)).all()

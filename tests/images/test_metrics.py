@@ -67,3 +67,8 @@ def test_sizes_are_checked():
         metrics.psnr(a, b[:7])
     with pytest.raises(InputError, match='convention'):
         metrics.ssim(a, b, convention='matlab')  # pyright: ignore
+
+
+def test_bytes_are_refused():
+    with pytest.raises(InputError, match='a: got uint8, expected floats in'):
+        metrics.psnr(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3)))

@@ -165,20 +165,23 @@ def test_nan_gradients_of_a_finite_loss_name_their_leaf(tmp_path):
         loop.fit(method, source, workdir=tmp_path, steps=10, tensorboard=False)
 
 
-def test_sigterm_saves_and_exits_cleanly(whole, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ('number', 'name', 'error'), [(signal.SIGTERM, 'SIGTERM', SystemExit), (signal.SIGINT, 'Ctrl-C', KeyboardInterrupt)]
+)
+def test_a_signal_saves_and_exits_cleanly(whole, tmp_path, capsys, number, name, error):
     method = tiny.method(**UPDATES)
 
     def evaluate(state, example):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         return {}, {}
 
     options = {'workdir': tmp_path, 'steps': 50, 'tensorboard': False, 'fused_steps': 4, 'devices': jax.devices()[:1]}
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as stop:
+    before = signal.getsignal(number)
+    with pytest.raises(error) as stop:
         loop.fit(method._replace(evaluate=evaluate), tiny.device_source(), evaluation=[0], evaluate_every=18, **options)
-    assert stop.value.code == 0
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert 'stopped by SIGTERM; step 22 of 50 is saved' in capsys.readouterr().out
+    assert error is KeyboardInterrupt or stop.value.code == 0
+    assert signal.getsignal(number) is before
+    assert f'stopped by {name}; step 22 of 50 is saved' in capsys.readouterr().out
     same(loop.fit(method, tiny.device_source(), **options), whole)
 
 

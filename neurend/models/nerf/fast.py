@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from neurend import checks
 from neurend.geometry.cameras import Camera
 from neurend.geometry.rays import Rays
 from neurend.models.method import Method
@@ -123,13 +124,22 @@ def fast(
             params['cameras'] = jax.tree.map(lambda c, change: c - rate * change, moving, changes)
         return dataclasses.replace(state, step=state.step + 1, params=params, optimizer=optimizer), metrics
 
+    @jax.custom_jvp
     def render(state: State, rays: Rays) -> Rendering:
+        checks.shape('rays.origins', rays.origins, 'n 3', 'Flatten the rays of an image, or render it by a Tiler')
         fields = state.weights['fields']
         rendering = fast_fields.render(config, state.aux['voxels'], fields, rays, near=start.near, far=start.far)
         if background == 'none':
             return rendering
         rgb = compositing.on_background(rendering.rgb, rendering.alpha, jnp.asarray(color(background)))
         return dataclasses.replace(rendering, rgb=rgb)
+
+    @render.defjvp
+    def no_derivatives(primals: Any, tangents: Any) -> Any:
+        raise checks.InputError(
+            'render: of `fast` has no derivatives, since it packs rays; differentiate volume.integrate of '
+            'fast_fields.field_fn(config, state)'
+        )
 
     def update(state: State) -> State:
         level = state.aux['grids'].shape[0] - 1

@@ -27,7 +27,9 @@ class FastConfig:
         render_step: the same in rendering; 0.5 is more exact, at twice the price.
         threshold: weight above which a sample matters.
         prune_threshold: cells no sample of which reaches this weight are dropped, unless a neighbour's does.
-        rate_density, rate_color, rate_view: first learning rates of raw density, colour and view dependence.
+        rate_density: first learning rate of raw density.
+        rate_color: the same of colour.
+        rate_view: the same of view dependence.
         final_rate: what the rates are multiplied with by the end.
         degree: of the spherical harmonics.
         shift: added to raw density before the softplus; the density to start from.
@@ -80,7 +82,8 @@ class FastConfig:
                 )
         if len(self.subdivide_steps) != levels - 1:
             raise checks.InputError(
-                f'subdivide_steps: got {len(self.subdivide_steps)}, expected {levels - 1}, one less than grids'
+                f'subdivide_steps: got {len(self.subdivide_steps)} steps for {levels} grids (as many as numbers in '
+                f'rays), expected {levels - 1}'
             )
 
     @property

@@ -13,6 +13,7 @@ from neurend.geometry import cameras as cameras_lib
 from neurend.models.nerf import fast, fast_fields
 from neurend.models.nerf.evaluation import Example
 from neurend.models.nerf.fast_config import MOST_FIELDS, FastConfig
+from neurend.render import volume
 from tests.models.nerf.painted import FAR, NEAR, SIZE, ball, prepared, sphere
 
 CONFIG = FastConfig(
@@ -95,6 +96,45 @@ def test_the_mean_is_better_than_either(trained):
         alone.append(psnr(single, state.replace(params={'fields': (field,)}, aux=aux)))
     assert min(alone) > 28
     assert both > max(alone) + 0.1
+
+
+def test_a_field_as_a_function_shows_the_same_and_has_derivatives(trained):
+    method, state, start, _ = trained
+    single = fast.fast(dataclasses.replace(CONFIG, fields=1), start=start, steps=STEPS)
+    aux = {**state.aux, 'voxels': fast_fields.shifted(state.aux['voxels'], 1, 2)}
+    want_of = state.replace(params={'fields': state.params['fields'][1:]}, aux=aux)
+    rays = cameras_lib.rays(sphere(1).camera(0), cameras_lib.pixel_centers(SIZE, SIZE)[20:24].reshape(-1, 2))
+    want = single.render(want_of, rays)
+    field = fast_fields.field_fn(CONFIG, state, 1)
+    edges = jnp.broadcast_to(jnp.linspace(NEAR, FAR, 513), (len(rays.index), 513))
+    got = jax.jit(lambda: volume.integrate(field, rays, edges, background=jnp.ones(3)).rgb)()
+    assert float(jnp.abs(got - want.rgb).mean()) < 0.01
+
+    # Away from the faces of cells, where it has a kink.
+    voxels = fast_fields.shifted(state.aux['voxels'], 1, 2)
+    rng = np.random.default_rng(0)
+    cells = np.argwhere(np.asarray(voxels.cells) > 0)[rng.permutation(200)[:100]]
+    points = voxels.low[None] + voxels.edge * (cells + rng.uniform(0.3, 0.7, cells.shape).astype(np.float32))
+    target = jnp.asarray(rng.normal(size=(100, 4)), jnp.float32)
+
+    def value(points):
+        density, color = field(points, jnp.float32([0.6, 0.0, 0.8]))
+        return jnp.sum(jnp.concatenate([density[:, None], color], axis=-1) * target, axis=-1)
+
+    toward = jnp.float32([0.5, -0.3, 0.8]) * voxels.edge
+    forward = jax.jvp(value, (points,), (jnp.broadcast_to(toward, points.shape),))[1]
+    np.testing.assert_allclose(forward, jax.grad(lambda p: value(p).sum())(points) @ toward, rtol=1e-3, atol=1e-3)
+    change = (value(points + 0.1 * toward[None]) - value(points - 0.1 * toward[None])) / 0.2
+    np.testing.assert_allclose(forward, change, rtol=0.05, atol=0.02 * float(jnp.abs(forward).max()))
+
+    def packed(origins):
+        return method.render(state, dataclasses.replace(rays, origins=origins)).rgb.mean()
+
+    for derivative in (jax.grad(packed), lambda origins: jax.jvp(packed, (origins,), (origins,))):
+        with pytest.raises(checks.InputError, match='has no derivatives'):
+            derivative(rays.origins)
+    with pytest.raises(checks.InputError, match='Flatten the rays'):
+        method.render(state, jax.tree.map(lambda leaf: leaf[None], rays))
 
 
 def test_one_trace_for_each_grid(trained):

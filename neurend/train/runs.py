@@ -1,0 +1,65 @@
+"""A workdir belongs to one run: what is resumed there must be what was begun."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from neurend import checks, config
+
+# Fields of any configuration that say where a run is, not what it is.
+_PLACE = 'workdir'
+
+
+def check_same(settings: Any, record: Path) -> None:
+    """Checks that a run with checkpoints beside its record would go on with the same flags.
+
+    Args:
+        settings: configuration to go on with; its class variable `MAY_CHANGE` names the flags that may differ.
+        record: flag file of the run, which need not exist.
+
+    Raises:
+        InputError: other flags differ, or the record is of another program.
+    """
+    folder = record.parent
+    if not any(path.name.isdigit() for path in (folder / 'checkpoints').glob('*')) or not record.is_file():
+        return
+    try:
+        before = config.leaves(config.parse(type(settings), f'--flagfile={record}'))
+    except checks.InputError as error:
+        raise checks.InputError(
+            f'workdir {folder}: holds a run with other flags than this program has ({error}); choose another --workdir'
+        ) from error
+    free = {_PLACE, *getattr(settings, 'MAY_CHANGE', ())}
+    now = config.leaves(settings)
+    other = [name for name in now if name not in free and not _equal(name, before[name], now[name])]
+    if other:
+        listed = ', '.join(f'--{name}={config.text(before[name])} (got {config.text(now[name])})' for name in other[:4])
+        more = f' and {len(other) - 4} more' if len(other) > 4 else ''
+        raise checks.InputError(
+            f'workdir {folder}: holds a run with {listed}{more}; choose another --workdir, or give the same flags'
+        )
+
+
+def text(record: Path) -> str | None:
+    """What a record says, None where there is none."""
+    try:
+        return record.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def put_back(record: Path, before: str | None) -> None:
+    """Restores a record that `text` read; one that was not there stays as it is."""
+    if before is not None:
+        try:
+            record.write_text(before, encoding='utf-8')
+        except OSError as error:
+            print(f'{record}: cannot be written ({error.strerror}); it now has the flags of the run that failed')
+
+
+def _equal(name: str, before: Any, now: Any) -> bool:
+    if before == now or before != before:
+        return True
+    if not name.endswith('_dir') or not before or not now:
+        return False
+    return os.path.realpath(before) == os.path.realpath(now)

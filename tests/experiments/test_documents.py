@@ -1,0 +1,34 @@
+"""The code in README.md and docs/ runs as it stands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _code(document):
+    return '\n'.join(re.findall(r'^```python\n(.*?)^```', (ROOT / document).read_text(), re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.filterwarnings('default')
+def test_the_method_of_ones_own_learns(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = _code('docs/own_method.md')
+    exec(compile(code, 'own_method.md', 'exec'), {'__name__': 'document'})
+    found = re.search(r'evaluation after step 300, 4 examples: psnr ([\d.]+)', capsys.readouterr().out)
+    assert found and float(found[1]) > 18
+
+
+def test_the_first_example_shows_a_red_and_a_blue_side(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    first = re.search(r'^```python\n(.*?)^```', (ROOT / 'README.md').read_text(), re.DOTALL | re.MULTILINE)
+    exec(compile(first[1], 'README.md', 'exec'), names)
+    image = np.asarray(names['image'])
+    left, right = image[32, 22], image[32, 42]
+    assert left[0] > left[2] + 0.3 and right[2] > right[0] + 0.3
+    assert (tmp_path / 'ball.png').stat().st_size > 1000
+    assert np.isfinite(names['toward_darker']).all()
