@@ -1,0 +1,103 @@
+"""The nearest triangles at every pixel, in the order of depth: which they are, without gradients."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from neurend.render.raster import clipping, coverage, drawing, screen, sorting
+from neurend.render.raster.coverage import Triangles
+from neurend.render.raster.drawing import Canvas
+from neurend.render.raster.sorting import Listing
+from neurend.typing import Array
+
+# Triangles at a time; a clipped one becomes six.
+_SMALL, _LARGE, _CLIPPED = 4096, 1536, 256
+
+
+class View(NamedTuple):
+    """What is drawn, and how: hashable.
+
+    Attributes:
+        width, height: of the viewport, in pixels.
+        near: smallest w that is shown.
+        culled: sign of the areas (positive: clockwise in the image) of triangles that are left out, or 0.
+        layers: how many triangles a pixel tells.
+    """
+
+    width: int
+    height: int
+    near: float
+    culled: int
+    layers: int
+
+
+def layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Array, Array]:
+    """Finds what shows.
+
+    Args:
+        vertices: [V 4] homogeneous pixels.
+        faces: [F 3] int32.
+        corner: [2] int32, the viewport's first pixel.
+        view: the rest.
+
+    Returns:
+        Depth z/w [layers H W] float32, infinite where there is nothing, and faces [layers H W] int32, -1 there. Of
+        triangles at the same depth the one with the lowest index comes first. Under vmap, scenes are drawn in turn.
+    """
+
+    @jax.custom_batching.sequential_vmap
+    def draw(vertices: Array, faces: Array, corner: Array) -> tuple[Array, Array]:
+        return _layers(vertices, faces, corner, view)
+
+    return draw(lax.stop_gradient(vertices), faces, corner)
+
+
+def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Array, Array]:
+    snapped = screen.snap(vertices, corner, view.width, view.height, view.near)
+    columns = faces.T
+    lists = sorting.sort(snapped, columns, view.width, view.height, (_SMALL, _LARGE, _CLIPPED))
+    # Depth and index share a word of 64 bits, so that one pass finds the nearest. Nothing of that gets out of here.
+    with jax.enable_x64(True):
+
+        def direct(listing: Listing, k: Array, size: int) -> Triangles:
+            return drawing.gather(snapped, columns, *drawing.part(listing, k, size), view.culled)
+
+        def clipped(k: Array) -> Triangles:
+            chosen, in_use = drawing.part(lists.clipped, k, _CLIPPED)
+            corners = vertices[faces[chosen]].astype(jnp.float64)
+            if view.culled:
+                in_use = in_use & (jnp.sign(jnp.linalg.det(corners[..., jnp.array([0, 1, 3])])) != view.culled)
+            return clipping.clip(corners, chosen, in_use, corner, view.near)
+
+        whole = drawing.ceil_divide(lists.large.count, _LARGE)
+        cut = drawing.ceil_divide(lists.clipped.count, _CLIPPED)
+
+        def draw_small(k: Array, canvas: Canvas) -> Canvas:
+            return drawing.small(direct(lists.small, k, _SMALL), canvas)
+
+        def draw_large(k: Array, canvas: Canvas) -> Canvas:
+            triangles = lax.cond(
+                k < whole, lambda: direct(lists.large, k, _LARGE), lambda: clipped(jnp.maximum(k - whole, 0))
+            )
+            return drawing.large(triangles, canvas)
+
+        def layer(previous: Array | None) -> Array:
+            sizes = (view.height + drawing.PADDING, view.width + drawing.PADDING)
+            canvas = Canvas(jnp.full(sizes, coverage.EMPTY, jnp.int64), previous, view.width, view.height)
+            canvas = drawing.repeat(drawing.ceil_divide(lists.small.count, _SMALL), draw_small, canvas)
+            canvas = drawing.repeat(whole + cut, draw_large, canvas)
+            return canvas.nearest
+
+        if view.layers == 1:
+            stack = layer(None)[None]
+        else:
+            first = jnp.full((view.height + drawing.PADDING, view.width + drawing.PADDING), -(1 << 63), jnp.int64)
+
+            def next_layer(previous: Array, _: None) -> tuple[Array, Array]:
+                found = layer(previous)
+                return found, found
+
+            _, stack = lax.scan(next_layer, first, length=view.layers)
+        return coverage.unpack(stack[:, : view.height, : view.width])
