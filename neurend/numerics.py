@@ -4,6 +4,9 @@ Each uses the double `where`: the argument is replaced before the singular funct
 reverse mode multiplies zero by infinity.
 """
 
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
@@ -35,6 +38,26 @@ def safe_divide(numerator: ArrayLike, denominator: ArrayLike) -> Array:
     denominator = jnp.asarray(denominator)
     nonzero = denominator != 0
     return jnp.where(nonzero, numerator / jnp.where(nonzero, denominator, 1), 0)
+
+
+def unstack(x: Array, axis: int = -1) -> list[Array]:
+    """The parts of `x` along an axis; in reverse mode they are put together again, not added up from padded parts."""
+    return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
+
+
+def materialize(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays, of one shape, computed once however often they are read, and their cotangents likewise.
+
+    XLA on a CPU copies cheap operations, gathers included, into everything that reads their result, and drops
+    optimization barriers before it does; the result of a matrix product it keeps.
+    """
+
+    def product(stacked: Array) -> Array:
+        eye = jnp.eye(len(arrays), dtype=stacked.dtype)
+        return jnp.matmul(eye, stacked.reshape(len(arrays), -1), precision='highest').reshape(stacked.shape)
+
+    stacked = jax.lax.platform_dependent(jnp.stack(arrays), cpu=product, default=jax.lax.optimization_barrier)
+    return unstack(stacked, axis=0)
 
 
 def log_lerp(start: ArrayLike, stop: ArrayLike, t: ArrayLike) -> Array:

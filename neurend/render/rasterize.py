@@ -7,6 +7,7 @@ pixel lies has one, with respect to vertices and whatever they come from. Memory
 the mesh, never with the size of triangles on screen; shapes depend on sizes alone.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from neurend import checks
 from neurend.geometry.leading import floating
-from neurend.numerics import safe_divide
+from neurend.numerics import materialize, safe_divide
 from neurend.render.raster import screen, visible
 from neurend.typing import Array
 
@@ -173,34 +174,58 @@ def barycentrics(vertices: Array, faces: Array, face: Array, corner: Array) -> t
     """
     vertices, faces = floating(vertices), jnp.asarray(faces)
     shown = face >= 0
-    chosen = jnp.maximum(face, 0)
     height, width = face.shape[-2:]
+    first = jnp.asarray(corner).astype(vertices.dtype)
+    origin, planes = _planes(vertices, faces, first, jnp.array([width, height], vertices.dtype))
+
+    def at(values: Array) -> Array:
+        return values.at[jnp.maximum(face, 0)].get(mode='promise_in_bounds')
+
     front = (1,) * (face.ndim - 2)
-    px = jnp.reshape((jnp.arange(width) + corner[0] + 0.5).astype(vertices.dtype), (*front, 1, width))
-    py = jnp.reshape((jnp.arange(height) + corner[1] + 0.5).astype(vertices.dtype), (*front, height, 1))
-    x, y, w = [], [], []
-    for k in range(3):
-        index = faces[:, k].at[chosen].get(mode='promise_in_bounds')
-        vx, vy, vw = (vertices[:, axis].at[index].get(mode='promise_in_bounds') for axis in (0, 1, 3))
-        # Relative to the pixel before anything is multiplied, or small triangles lose their digits.
-        x.append(vx - px * vw)
-        y.append(vy - py * vw)
-        w.append(vw)
-    pairs = ((1, 2), (2, 0), (0, 1))
-    area = [x[a] * y[b] - y[a] * x[b] for a, b in pairs]
-    right = [y[a] * w[b] - w[a] * y[b] for a, b in pairs]
-    down = [w[a] * x[b] - x[a] * w[b] for a, b in pairs]
-    total = area[0] + area[1] + area[2]
+    px = jnp.reshape(jnp.arange(width) + 0.5, (*front, 1, width)).astype(vertices.dtype) + first[0]
+    py = jnp.reshape(jnp.arange(height) + 0.5, (*front, height, 1)).astype(vertices.dtype) + first[1]
+    dx, dy = px - at(origin[0]), py - at(origin[1])
+    areas = [at(constant) + at(right) * dx + at(down) * dy for constant, right, down in planes]
+    areas = materialize(areas)
+    total = areas[0] + areas[1] + areas[2]
     inverse = jnp.where(shown, safe_divide(jnp.ones_like(total), total), 0)
-    weights = [value * inverse for value in area]
-    derivatives = [
-        jnp.stack([(value - weight * sum(values)) * inverse for value, weight in zip(values, weights)], axis=-1)
-        for values in (right, down)
-    ]
+    weights = [area * inverse for area in areas]
+    derivatives = []
+    for axis in (1, 2):
+        changes = [at(plane[axis]) for plane in planes]
+        derivatives.append(
+            jnp.stack([(change - weight * sum(changes)) * inverse for change, weight in zip(changes, weights)], axis=-1)
+        )
     # Coverage is that of snapped corners, which reach beyond the triangle by a fraction of 1/256 pixel.
     kept = [jnp.maximum(weight, 0) for weight in weights]
     sum_kept = kept[0] + kept[1] + kept[2]
     flat = shown & (sum_kept == 0)  # no area but for the snapping: any place will do
     scale = jnp.where(shown, safe_divide(jnp.ones_like(total), sum_kept), 0)
-    weights = jnp.stack([jnp.where(flat, 1 / 3, weight * scale) for weight in kept], axis=-1)
-    return weights, jnp.stack(derivatives, axis=-1)
+    weights = materialize([jnp.where(flat, 1 / 3, weight * scale) for weight in kept])
+    return jnp.stack(weights, axis=-1), jnp.stack(derivatives, axis=-1)
+
+
+def _planes(vertices: Array, faces: Array, first: Array, size: Array) -> tuple[list[Array], list[list[Array]]]:
+    """Barycentrics of all faces before normalisation, as linear functions over the image.
+
+    Returns:
+        Origins (x, y), [F] each, near the faces, so that small triangles lose no digits; and for each of three corners
+        the value there and its changes per pixel to the right and down, [F] each.
+    """
+    columns = [vertices[:, axis] for axis in (0, 1, 3)]
+    indices = [jnp.clip(faces[:, k], 0, len(vertices) - 1) for k in range(3)]
+    gathered = [column.at[index].get(mode='promise_in_bounds') for column in columns for index in indices]
+    usable = functools.reduce(jnp.logical_and, [jnp.isfinite(value) for value in gathered])
+    values = materialize([jnp.where(usable, value, 0) for value in gathered])
+    x, y, w = values[:3], values[3:6], values[6:]
+    origin = []
+    for axis, place in enumerate((x, y)):
+        mean = sum(safe_divide(p, q) for p, q in zip(place, w)) / 3
+        origin.append(jax.lax.stop_gradient(jnp.clip(mean, first[axis], first[axis] + size[axis])))
+    x = [p - origin[0] * q for p, q in zip(x, w)]
+    y = [p - origin[1] * q for p, q in zip(y, w)]
+    planes = []
+    for a, b in ((1, 2), (2, 0), (0, 1)):
+        constant = x[a] * y[b] - y[a] * x[b]
+        planes.append([constant, y[a] * w[b] - w[a] * y[b], w[a] * x[b] - x[a] * w[b]])
+    return origin, planes

@@ -68,7 +68,9 @@ def _depth(corners: Array, depths: Array, used: Array) -> Depth:
     nearest = jnp.min(jnp.where(used, depths, jnp.inf), axis=-1)
     farthest = jnp.max(jnp.where(used, depths, -jnp.inf), axis=-1)
     place = jnp.full(first.shape, HALF, jnp.int32)
-    return Depth(place, place, *(v.astype(jnp.float32) for v in (first, plane[:, 0], plane[:, 1], nearest, farthest)))
+    return Depth(
+        place, place, first, plane[:, 0], plane[:, 1], nearest.astype(jnp.float32), farthest.astype(jnp.float32)
+    )
 
 
 def _cut(polygon: Array, count: Array, distance: Array) -> tuple[Array, Array]:

@@ -17,13 +17,13 @@ Corners = tuple[Array, Array, Array]
 
 
 class Depth(NamedTuple):
-    """Depth z/w over the image, which is linear in a triangle; arrays are float32 [n].
+    """Depth z/w over the image, which is linear in a triangle; arrays are [n].
 
     Attributes:
         x, y: int32, a place in 1/256 pixels.
         there: depth at that place.
         right, down: change per pixel.
-        nearest, farthest: least and greatest at the triangle's corners.
+        nearest, farthest: float32, least and greatest at the triangle's corners.
     """
 
     x: Array
@@ -76,13 +76,16 @@ def signed_area(x: Corners, y: Corners) -> Array:
     return (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
 
 
-def depth(x: Corners, y: Corners, z: Corners, area: Array) -> Depth:
-    """Depth of triangles from that of their snapped corners, three [n] each, and their signed area."""
-    inverse = jnp.where(area == 0, 0, SUBPIXELS / jnp.where(area == 0, 1, area).astype(jnp.float32))
-    (x1, x2), (y1, y2) = (((v[1] - v[0]).astype(jnp.float32), (v[2] - v[0]).astype(jnp.float32)) for v in (x, y))
-    z1, z2 = z[1] - z[0], z[2] - z[0]
+def depth(x: Corners, y: Corners, z: Corners, area: Array, dtype: jnp.dtype) -> Depth:
+    """Depth of triangles from that of their snapped corners, three [n] each, and their signed area.
+
+    `dtype` is float64 for large triangles: what is lost on the slopes of a sliver grows with its length.
+    """
+    inverse = jnp.where(area == 0, 0, SUBPIXELS / jnp.where(area == 0, 1, area).astype(dtype))
+    (x1, x2), (y1, y2), (z1, z2) = (((v[1] - v[0]).astype(dtype), (v[2] - v[0]).astype(dtype)) for v in (x, y, z))
     nearest, farthest = jnp.minimum(jnp.minimum(*z[:2]), z[2]), jnp.maximum(jnp.maximum(*z[:2]), z[2])
-    return Depth(x[0], y[0], z[0], (z1 * y2 - z2 * y1) * inverse, (z2 * x1 - z1 * x2) * inverse, nearest, farthest)
+    right, down = (z1 * y2 - z2 * y1) * inverse, (z2 * x1 - z1 * x2) * inverse
+    return Depth(x[0], y[0], z[0].astype(dtype), right, down, nearest, farthest)
 
 
 def edges(triangles: Triangles, column: Array, row: Array, dtype: jnp.dtype) -> Edges:
@@ -121,10 +124,11 @@ def fragments(triangles: Triangles, edges: Edges, column: Array, row: Array, sid
     a, b, c = (over(*edge) for edge in zip(*edges))
     plane = triangles.depth
     to_x, to_y = (
-        ((pixel * SUBPIXELS + HALF) - place).astype(jnp.float32) / SUBPIXELS
+        ((pixel * SUBPIXELS + HALF) - place).astype(plane.there.dtype) / SUBPIXELS
         for pixel, place in ((column, plane.x), (row, plane.y))
     )
-    depths = over(plane.there + plane.right * to_x + plane.down * to_y, plane.right, plane.down)
+    first = plane.there + plane.right * to_x + plane.down * to_y
+    depths = over(*(value.astype(jnp.float32) for value in (first, plane.right, plane.down)))
     depths = jnp.clip(depths, plane.nearest[:, None, None], plane.farthest[:, None, None])
     inside = ((a | b | c) >= 0) & triangles.drawn[:, None, None]
     return jnp.where(inside, pack(depths, triangles.face[:, None, None]), EMPTY)

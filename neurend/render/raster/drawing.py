@@ -10,14 +10,11 @@ from jax import lax
 from neurend.render.raster import coverage
 from neurend.render.raster.coverage import Corners, Triangles
 from neurend.render.raster.screen import HALF, Screen
-from neurend.render.raster.sorting import WINDOW, Listing
 from neurend.typing import Array
 
-# Blocks at a time, of the sides below.
-BLOCKS = ((8, 1024), (32, 64))
-# Triangles with more blocks of the smaller side than this are drawn with the larger.
-_MANY = 32
-PADDING = BLOCKS[-1][0]
+# Side of the blocks that large triangles are drawn in, and how many at a time.
+SIDE, _BLOCKS = 32, 64
+PADDING = SIDE
 
 
 class Canvas(NamedTuple):
@@ -46,14 +43,9 @@ def repeat(count: Array, draw: Callable[[Array, Canvas], Canvas], canvas: Canvas
     return canvas._replace(nearest=lax.while_loop(lambda state: state[0] < count, body, state)[1])
 
 
-def part(listing: Listing, k: Array, size: int) -> tuple[Array, Array]:
-    """Faces [size] of the k-th part of a listing, and which of them are in it."""
-    start = k * size
-    faces = lax.dynamic_slice(listing.faces, (start,), (size,))
-    return faces, start + jnp.arange(size, dtype=jnp.int32) < listing.count
-
-
-def gather(vertices: Screen, faces: Array, chosen: Array, in_use: Array, culled: int) -> Triangles:
+def gather(
+    vertices: Screen, faces: Array, chosen: Array, in_use: Array, culled: int, dtype: jnp.dtype = jnp.float32
+) -> Triangles:
     """The triangles of `chosen` [n] faces; `culled` is the sign of the areas that are left out, or 0."""
     corners = [row.at[chosen].get(mode='promise_in_bounds') for row in faces]
 
@@ -64,14 +56,14 @@ def gather(vertices: Screen, faces: Array, chosen: Array, in_use: Array, culled:
     x, y, z = at(vertices.x), at(vertices.y), at(vertices.z)
     area = coverage.signed_area(coverage.cast(x, jnp.int64), coverage.cast(y, jnp.int64))
     drawn = in_use & (jnp.sign(area) != culled) if culled else in_use
-    return Triangles(x, y, coverage.depth(x, y, z, area), chosen, drawn)
+    return Triangles(x, y, coverage.depth(x, y, z, area, dtype), chosen, drawn)
 
 
-def small(triangles: Triangles, canvas: Canvas) -> Canvas:
-    """Draws triangles whose pixels fit one window each."""
+def small(triangles: Triangles, canvas: Canvas, side: int) -> Canvas:
+    """Draws triangles whose pixels fit one window of `side` x `side` each."""
     column, row = _first_pixel(triangles.x), _first_pixel(triangles.y)
     edges = coverage.edges(triangles, column, row, jnp.int32)
-    return _store(canvas, coverage.fragments(triangles, edges, column, row, WINDOW), column, row)
+    return _store(canvas, coverage.fragments(triangles, edges, column, row, side), column, row)
 
 
 def large(triangles: Triangles, canvas: Canvas) -> Canvas:
@@ -79,34 +71,25 @@ def large(triangles: Triangles, canvas: Canvas) -> Canvas:
     left, top = _first_pixel(triangles.x), _first_pixel(triangles.y)
     columns = jnp.maximum(jnp.minimum(_last_pixel(triangles.x), canvas.width - 1) - left + 1, 0)
     rows = jnp.maximum(jnp.minimum(_last_pixel(triangles.y), canvas.height - 1) - top + 1, 0)
-    few = ceil_divide(columns, BLOCKS[0][0]) * ceil_divide(rows, BLOCKS[0][0]) <= _MANY
-    for (side, size), chosen in zip(BLOCKS, (few, ~few)):
-        across = ceil_divide(columns, side)
-        counts = jnp.where(triangles.drawn & chosen, across * ceil_divide(rows, side), 0)
-        canvas = _blocks(triangles, canvas, left, top, across, counts, side, size)
-    return canvas
-
-
-def _blocks(
-    triangles: Triangles, canvas: Canvas, left: Array, top: Array, across: Array, counts: Array, side: int, size: int
-) -> Canvas:
+    across = ceil_divide(columns, SIDE)
+    counts = jnp.where(triangles.drawn, across * ceil_divide(rows, SIDE), 0)
     last = jnp.cumsum(counts)
     first = last - counts
 
     def draw(k: Array, canvas: Canvas) -> Canvas:
-        block = k * size + jnp.arange(size, dtype=jnp.int32)
+        block = k * _BLOCKS + jnp.arange(_BLOCKS, dtype=jnp.int32)
         owner = jnp.minimum(jnp.searchsorted(last, block, side='right'), last.shape[0] - 1).astype(jnp.int32)
         own, begin, nx, x0, y0 = jax.tree.map(
             lambda values: values.at[owner].get(mode='promise_in_bounds'), (triangles, first, across, left, top)
         )
         rank = block - begin
         nx = jnp.maximum(nx, 1)
-        column, row = x0 + side * (rank % nx), y0 + side * (rank // nx)
+        column, row = x0 + SIDE * (rank % nx), y0 + SIDE * (rank // nx)
         own = own._replace(drawn=own.drawn & (block < last[-1]))
         edges = coverage.edges(own, column, row, jnp.int64)
-        return _store(canvas, coverage.fragments(own, edges, column, row, side), column, row)
+        return _store(canvas, coverage.fragments(own, edges, column, row, SIDE), column, row)
 
-    return repeat(ceil_divide(last[-1], size), draw, canvas)
+    return repeat(ceil_divide(last[-1], _BLOCKS), draw, canvas)
 
 
 def _store(canvas: Canvas, packed: Array, column: Array, row: Array) -> Canvas:

@@ -12,8 +12,8 @@ from neurend.render.raster.drawing import Canvas
 from neurend.render.raster.sorting import Listing
 from neurend.typing import Array
 
-# Triangles at a time; a clipped one becomes six.
-_SMALL, _LARGE, _CLIPPED = 4096, 1536, 256
+# Triangles at a time: of those that fit a window, for each size; large ones; and clipped ones, which become six each.
+_FITTING, _LARGE, _CLIPPED = (16384, 8192, 1024, 256), 1536, 256
 
 
 class View(NamedTuple):
@@ -57,47 +57,60 @@ def layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Ar
 def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Array, Array]:
     snapped = screen.snap(vertices, corner, view.width, view.height, view.near)
     columns = faces.T
-    lists = sorting.sort(snapped, columns, view.width, view.height, (_SMALL, _LARGE, _CLIPPED))
+    lists = sorting.sort(snapped, columns, view.width, view.height, max(_FITTING))
     # Depth and index share a word of 64 bits, so that one pass finds the nearest. Nothing of that gets out of here.
     with jax.enable_x64(True):
 
-        def direct(listing: Listing, k: Array, size: int) -> Triangles:
-            return drawing.gather(snapped, columns, *drawing.part(listing, k, size), view.culled)
+        def direct(listing: Listing, k: Array, size: int, dtype: jnp.dtype = jnp.float32) -> Triangles:
+            return drawing.gather(snapped, columns, *listing.part(k, size), view.culled, dtype)
 
         def clipped(k: Array) -> Triangles:
-            chosen, in_use = drawing.part(lists.clipped, k, _CLIPPED)
+            chosen, in_use = lists.clipped.part(k, _CLIPPED)
             corners = vertices[faces[chosen]].astype(jnp.float64)
             if view.culled:
                 in_use = in_use & (jnp.sign(jnp.linalg.det(corners[..., jnp.array([0, 1, 3])])) != view.culled)
             return clipping.clip(corners, chosen, in_use, corner, view.near)
 
-        whole = drawing.ceil_divide(lists.large.count, _LARGE)
-        cut = drawing.ceil_divide(lists.clipped.count, _CLIPPED)
-
-        def draw_small(k: Array, canvas: Canvas) -> Canvas:
-            return drawing.small(direct(lists.small, k, _SMALL), canvas)
+        whole, cut = lists.large.parts(_LARGE), lists.clipped.parts(_CLIPPED)
 
         def draw_large(k: Array, canvas: Canvas) -> Canvas:
             triangles = lax.cond(
-                k < whole, lambda: direct(lists.large, k, _LARGE), lambda: clipped(jnp.maximum(k - whole, 0))
+                k < whole,
+                lambda: direct(lists.large, k, _LARGE, jnp.float64),
+                lambda: clipped(jnp.maximum(k - whole, 0)),
             )
             return drawing.large(triangles, canvas)
 
         def layer(previous: Array | None) -> Array:
             sizes = (view.height + drawing.PADDING, view.width + drawing.PADDING)
             canvas = Canvas(jnp.full(sizes, coverage.EMPTY, jnp.int64), previous, view.width, view.height)
-            canvas = drawing.repeat(drawing.ceil_divide(lists.small.count, _SMALL), draw_small, canvas)
+            for listing, size, side in zip(lists.windows, _FITTING, sorting.WINDOWS):
+
+                def draw_small(
+                    k: Array, canvas: Canvas, listing: Listing = listing, size: int = size, side: int = side
+                ) -> Canvas:
+                    return drawing.small(direct(listing, k, size), canvas, side)
+
+                canvas = drawing.repeat(listing.parts(size), draw_small, canvas)
             canvas = drawing.repeat(whole + cut, draw_large, canvas)
             return canvas.nearest
 
-        if view.layers == 1:
-            stack = layer(None)[None]
-        else:
-            first = jnp.full((view.height + drawing.PADDING, view.width + drawing.PADDING), -(1 << 63), jnp.int64)
+        def everything() -> tuple[Array, Array]:
+            if view.layers == 1:
+                stack = layer(None)[None]
+            else:
+                first = jnp.full((view.height + drawing.PADDING, view.width + drawing.PADDING), -(1 << 63), jnp.int64)
 
-            def next_layer(previous: Array, _: None) -> tuple[Array, Array]:
-                found = layer(previous)
-                return found, found
+                def next_layer(previous: Array, _: None) -> tuple[Array, Array]:
+                    found = layer(previous)
+                    return found, found
 
-            _, stack = lax.scan(next_layer, first, length=view.layers)
-        return coverage.unpack(stack[:, : view.height, : view.width])
+                _, stack = lax.scan(next_layer, first, length=view.layers)
+            return coverage.unpack(stack[:, : view.height, : view.width])
+
+        def nothing() -> tuple[Array, Array]:
+            shape = (view.layers, view.height, view.width)
+            return jnp.full(shape, jnp.inf, jnp.float32), jnp.full(shape, -1, jnp.int32)
+
+        # Also a wall against XLA's CPU compiler, which else unpacks anew wherever a face is read.
+        return lax.cond(sum(listing.count for listing in lists.windows) + whole + cut > 0, everything, nothing)
