@@ -46,7 +46,7 @@ def unstack(x: Array, axis: int = -1) -> list[Array]:
 
 
 def materialize(arrays: Sequence[Array]) -> list[Array]:
-    """The arrays, of one shape, computed once however often they are read, and their cotangents likewise.
+    """The arrays, finite and of one shape, computed once however often they are read, and their cotangents likewise.
 
     XLA on a CPU copies cheap operations, gathers included, into everything that reads their result, and drops
     optimization barriers before it does; the result of a matrix product it keeps.

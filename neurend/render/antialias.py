@@ -2,9 +2,8 @@
 
 Analytic antialiasing after Laine et al., "Modular primitives for high-performance differentiable rendering" (2020):
 between neighbouring pixels that show different triangles, the edge of the nearer one is found and the colours are mixed
-by where it crosses. The picture stays sharp (an edge blurs one pixel at most) and costs little, so this is the first
-choice for vertices and poses near the truth. Its gradient comes from pixels at silhouettes alone: where prediction and
-truth do not overlap there is none, and `neurend.render.soft` is for that. Where surfaces cut through each other, or a
+by where it crosses. The picture stays sharp (an edge blurs one pixel at most). Its gradient comes from pixels at
+silhouettes alone: where prediction and truth do not overlap there is none. Where surfaces cut through each other, or a
 mesh is so fine that the triangle seen beside a silhouette does not own the edge, nothing is blended.
 """
 
@@ -13,8 +12,9 @@ import jax.numpy as jnp
 
 from neurend import checks
 from neurend.geometry.leading import floating
-from neurend.numerics import safe_divide
+from neurend.numerics import materialize, safe_divide, unstack
 from neurend.render.rasterize import Fragments
+from neurend.render.segments import prefix_sum
 from neurend.typing import Array
 
 # How far beyond the neighbour's centre, in pixels, an edge may cross and still be taken for the one between the two.
@@ -41,7 +41,7 @@ def antialias(
             gradient of a mesh is wrong.
         corner: as for `rasterize`.
         budget: how many pairs of neighbours are blended in the fast way; where there are more, all are, and it takes
-            longer. By default an eighth of them, which is many times what pictures have.
+            longer. By default one in 32 of them, several times what most pictures have.
 
     Returns:
         [H W c].
@@ -56,9 +56,9 @@ def antialias(
     edges = _silhouettes(jax.lax.stop_gradient(vertices), faces, jnp.asarray(opposite))
     pairs = _pairs(fragments, edges)
     count = pairs.size
-    budget = max(count // 8, 1) if budget is None else max(min(budget, count), 1)
+    budget = max(count // 32, 1) if budget is None else max(min(budget, count), 1)
     flat = pairs.reshape(-1)
-    position = jnp.cumsum(flat, dtype=jnp.int32)
+    position = prefix_sum(flat).astype(jnp.int32)
 
     def some(colors: Array, vertices: Array) -> Array:
         place = jnp.where(flat & (position <= budget), position - 1, budget)
@@ -69,7 +69,8 @@ def antialias(
     def every(colors: Array, vertices: Array) -> Array:
         return _blend(colors, vertices, fragments, faces, edges, jnp.arange(count), flat, corner)
 
-    return jax.lax.cond(position[-1] <= budget, some, every, colors, vertices)
+    # Checkpointed, since what one branch keeps for its reverse mode the other would fill with zeros.
+    return jax.lax.cond(position[-1] <= budget, jax.checkpoint(some), jax.checkpoint(every), colors, vertices)
 
 
 def _silhouettes(vertices: Array, faces: Array, opposite: Array) -> Array:
@@ -128,10 +129,12 @@ def _blend(
     mine = jnp.maximum(face[owner], 0)
     center_x = (owner % width + corner[0] + 0.5).astype(vertices.dtype)
     center_y = (owner // width + corner[1] + 0.5).astype(vertices.dtype)
+    indices = [jnp.clip(faces[:, k].at[mine].get(mode='promise_in_bounds'), 0) for k in range(3)]
+    values = [vertices[:, axis].at[index].get(mode='clip') for index in indices for axis in (0, 1, 3)]
+    values = materialize(values)
     corners = []
     for k in range(3):
-        index = jnp.clip(faces[:, k].at[mine].get(mode='promise_in_bounds'), 0)
-        x, y, w = (vertices[:, axis].at[index].get(mode='clip') for axis in (0, 1, 3))
+        x, y, w = values[3 * k : 3 * k + 3]
         x, y = safe_divide(x, w) - center_x, safe_divide(y, w) - center_y
         # Along the pair, and across it.
         corners.append((jnp.where(across, x, y), jnp.where(across, y, x)))
@@ -152,11 +155,9 @@ def _blend(
     # Positive where the owner does not reach the middle between the two: it then gets of the other's colour.
     other = first + second - owner
     target, source = jnp.where(share > 0, owner, other), jnp.where(share > 0, other, owner)
-    planes = colors.reshape(-1, channels)
+    planes = unstack(colors.reshape(-1, channels))
+    amount, _ = materialize([jnp.abs(share), used.astype(share.dtype)])
     blended = [
-        planes[:, c].at[target].add(
-            jnp.abs(share) * (planes[:, c][source] - planes[:, c][target]), mode='promise_in_bounds'
-        )
-        for c in range(channels)
+        plane.at[target].add(amount * (plane[source] - plane[target]), mode='promise_in_bounds') for plane in planes
     ]
     return jnp.stack(blended, axis=-1).reshape(colors.shape)

@@ -2,9 +2,9 @@
 
 Coverage is decided in integers on a grid of 1/256 pixel, with the top-left rule: a pixel centre on an edge belongs to
 one of the two triangles that share it, so that closed meshes have neither gaps nor double hits. Which triangle is
-nearest has no gradient (see `neurend.render.antialias` and `neurend.render.soft` for edges that move); where on it the
-pixel lies has one, with respect to vertices and whatever they come from. Memory grows with the image and linearly with
-the mesh, never with the size of triangles on screen; shapes depend on sizes alone.
+nearest has no gradient (see `neurend.render.antialias` for edges that move); where on it the pixel lies has one, with
+respect to vertices and whatever they come from. Memory grows with the image and linearly with the mesh, never with the
+size of triangles on screen; shapes depend on sizes alone.
 """
 
 import functools

@@ -1,0 +1,96 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neurend.geometry import cameras, clip, transforms, triangles
+from neurend.render import antialias, rasterize
+from neurend.scenes import primitives
+
+SIZE = 32
+
+
+def _square(angle, shift):
+    """A square of side 15 about the middle of the picture, turned and moved; differentiable."""
+    corners = jnp.array([[-7.5, -7.5], [7.5, -7.5], [7.5, 7.5], [-7.5, 7.5]])
+    turn = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+    place = jnp.matmul(corners, turn.T, precision='highest') + SIZE / 2 + shift[None]
+    return jnp.concatenate([place, jnp.zeros((4, 1)), jnp.ones((4, 1))], axis=-1)
+
+
+FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+OPPOSITE = triangles.topology(FACES).opposite
+
+
+@jax.jit
+def _picture(vertices):
+    found = rasterize.rasterize(vertices, FACES, width=SIZE, height=SIZE)
+    colors = jnp.where((found.face >= 0)[..., None], 1.0, 0.0)
+    return antialias.antialias(colors, found, vertices, FACES, OPPOSITE)[..., 0]
+
+
+@pytest.mark.parametrize('angle', [0.0, 0.2, 0.5, 0.7])
+def test_blended_pixels_sum_to_the_area(angle):
+    for seed in range(5):
+        shift = jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, 2), jnp.float32)
+        np.testing.assert_allclose(_picture(_square(angle, shift)).sum(), 225, rtol=0.012)
+
+
+def test_moving_a_square_over_a_ramp_brightens_it_by_its_area():
+    slope = jnp.array([0.3, -0.2])
+    places = jnp.arange(SIZE) + 0.5 - SIZE / 2
+    ramp = slope[0] * places[None, :] + slope[1] * places[:, None]
+
+    def brightness(shift, angle):
+        return jnp.sum(ramp * _picture(_square(angle, shift)))
+
+    # One picture's edges are seen at few places each; over shifts within a pixel that evens out.
+    steps = (np.arange(6, dtype=np.float32) + 0.5) / 6
+    gradient = jax.jit(jax.grad(brightness))
+    for angle in (0.25, 0.6):
+        got = np.mean([gradient(jnp.array([x, y]), angle) for x in steps for y in steps], axis=0)
+        assert np.linalg.norm(got - 225 * slope) < 0.05 * np.linalg.norm(225 * slope)
+
+
+def test_forward_mode_agrees_with_reverse_mode():
+    vertices = _square(0.3, jnp.array([0.2, 0.1]))
+    toward = jnp.asarray(np.random.default_rng(0).normal(size=vertices.shape), jnp.float32)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(SIZE, SIZE)), jnp.float32)
+
+    def loss(vertices):
+        return jnp.sum(weights * _picture(vertices))
+
+    forward = jax.jvp(loss, (vertices,), (toward,))[1]
+    np.testing.assert_allclose(forward, jnp.sum(jax.grad(loss)(vertices) * toward), rtol=1e-4)
+    assert abs(float(forward)) > 0.1
+
+
+def test_whatever_the_budget_the_picture_is_the_same():
+    mesh = primitives.box()
+    pose = transforms.look_at(jnp.array([1.5, -2.0, 0.5]), jnp.zeros(3), jnp.array([0.0, 0.0, 1.0]))
+    camera = cameras.make(pose, 40.0, size=(SIZE, SIZE))
+    vertices = clip.from_camera(camera, jnp.asarray(mesh.vertices))
+    opposite = triangles.topology(mesh.faces).opposite
+    found = rasterize.rasterize(vertices, mesh.faces, width=SIZE, height=SIZE)
+    colors = jnp.asarray(np.random.default_rng(0).uniform(size=(SIZE, SIZE, 2)), jnp.float32)
+    colors = jnp.where((found.face >= 0)[..., None], colors, 0)
+
+    def blended(budget):
+        def loss(vertices, colors):
+            image = antialias.antialias(colors, found, vertices, mesh.faces, opposite, budget=budget)
+            return jnp.sum(image**2), image
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(vertices, colors)
+
+    (_, some), some_grads = blended(200)
+    (_, every), every_grads = blended(3)
+    np.testing.assert_allclose(some, every, atol=1e-6)
+    for a, b in zip(some_grads, every_grads):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    changed = np.abs(np.asarray(some) - colors).max(-1) > 1e-6
+    inside = np.asarray(found.face >= 0)
+    edge = inside != np.roll(inside, 1, 0)
+    edge |= inside != np.roll(inside, -1, 0)
+    edge |= (inside != np.roll(inside, 1, 1)) | (inside != np.roll(inside, -1, 1))
+    # Pixels at the outline alone: edges between triangles that both face the camera do not blend.
+    assert changed.sum() > 20 and not (changed & ~edge).any()
