@@ -32,3 +32,14 @@ def test_the_first_example_shows_a_red_and_a_blue_side(tmp_path, monkeypatch):
     assert left[0] > left[2] + 0.3 and right[2] > right[0] + 0.3
     assert (tmp_path / 'ball.png').stat().st_size > 1000
     assert np.isfinite(names['toward_darker']).all()
+
+
+def test_the_example_of_meshes_shows_a_ring_and_has_gradients():
+    names = {}
+    blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'README.md').read_text(), re.DOTALL | re.MULTILINE)
+    (code,) = (block for block in blocks if 'primitives.torus' in block)
+    exec(compile(code, 'README.md', 'exec'), names)
+    shown = np.asarray(names['shown'])
+    covered = (shown < 0.999).any(-1)
+    assert 0.2 < covered.mean() < 0.7 and not covered[128, 128] and covered[180, 128]
+    assert np.isfinite(names['darker']).all() and np.abs(names['darker']).max() > 0
