@@ -141,12 +141,15 @@ def _layers(vertices, faces, width, height, corner, near, cull, layers) -> Fragm
         raise checks.InputError(
             f'faces: got leading dims {faces.shape[:-2]}, expected none or those of the vertices, {leading}'
         )
-    corner = jnp.asarray(corner, jnp.int32)
     view = visible.View(width, height, near, CULLED[cull], layers)
+    return _fragments(vertices, faces.astype(jnp.int32), jnp.asarray(corner, jnp.int32), view)
 
+
+@functools.partial(jax.jit, static_argnames='view')
+def _fragments(vertices: Array, faces: Array, corner: Array, view: visible.View) -> Fragments:
     def one(vertices: Array, faces: Array) -> Fragments:
         if faces.shape[0] == 0 or vertices.shape[0] == 0:
-            shape = (layers, height, width)
+            shape = (view.layers, view.height, view.width)
             face, depth = jnp.full(shape, -1, jnp.int32), jnp.full(shape, jnp.inf, jnp.float32)
             faces, vertices = jnp.zeros((1, 3), jnp.int32), jnp.ones((3, 4), vertices.dtype)
         else:
@@ -155,9 +158,9 @@ def _layers(vertices, faces, width, height, corner, near, cull, layers) -> Fragm
         return Fragments(face, weights, derivatives, depth)
 
     run = one
-    for _ in leading:
+    for _ in vertices.shape[:-2]:
         run = jax.vmap(run, in_axes=(0, 0 if faces.ndim > 2 else None), out_axes=1)
-    return run(vertices, faces.astype(jnp.int32))
+    return run(vertices, faces)
 
 
 def barycentrics(vertices: Array, faces: Array, face: Array, corner: Array) -> tuple[Array, Array]:
