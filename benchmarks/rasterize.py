@@ -1,4 +1,4 @@
-"""Milliseconds of the rasterizer, of gradients through it, of antialiasing and soft silhouettes, beside Mitsuba 3's.
+"""Milliseconds of the rasterizer, of gradients through it and of antialiasing, beside Mitsuba 3's.
 
     python -m benchmarks.rasterize --data_root=../shared/data
 
@@ -195,7 +195,7 @@ def main():
     }
     mitsuba = Mitsuba()
     result: dict[str, Any] = {
-        key: {} for key in ('zbuffer_ms', 'mitsuba_ms', 'value_and_grad_ms', 'antialias_grad_ms', 'soft_grad_ms')
+        key: {} for key in ('zbuffer_ms', 'mitsuba_ms', 'value_and_grad_ms', 'antialias_grad_ms')
     }
     heads = ('z-buffer', 'mitsuba', 'value and grad', 'antialias grad')
     print(f'{"wall / CPU ms":14s} {" ".join(f"{head:>16s}" for head in heads)}  compile s, MB (z-buffer; gradient)')

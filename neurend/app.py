@@ -58,8 +58,8 @@ def run(
 ) -> None:
     """Parses the command line into a configuration, announces the machine and calls `main(config)`.
 
-    Ctrl-C ends it with code 130. After an error about the user's input the record of an earlier run in the workdir is
-    what it was before.
+    Ctrl-C ends it with code 130. After an error about the user's input the record of an earlier run with checkpoints in
+    the workdir is what it was before.
 
     Args:
         main: the program; the docstring of its module is what `--help` shows.
@@ -87,7 +87,7 @@ def run(
             say(banner())
             workdir = getattr(settings, 'workdir', None)
             if workdir and record and jax.process_index() == 0:
-                before = runs.text(Path(workdir) / record)
+                before = runs.kept(Path(workdir) / record)
                 say(f'config: {write_record(settings, Path(workdir), record)}')
                 undo.callback(runs.put_back, Path(workdir) / record, before)
             main(settings)
@@ -169,15 +169,13 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
             that of a run with checkpoints and other flags.
     """
     path = workdir / name
-    partial = workdir / f'{name}.partial'
     header = f'# Resolved flags of {program_name()}; reproduce with --flagfile={path}\n'
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with lock.hold(workdir) if name == RECORD else contextlib.nullcontext():
             if name == RECORD:
                 runs.check_same(settings, path)
-            partial.write_text(header + config.to_flags(settings), encoding='utf-8')
-            partial.replace(path)  # never half a file
+            runs.write(path, header + config.to_flags(settings))
     except OSError as error:
         raise checks.InputError(
             f'--workdir={workdir}: cannot be written ({error.strerror}); choose a folder you may write, with space left'

@@ -163,14 +163,19 @@ def test_a_run_with_checkpoints_goes_on_with_the_flags_it_began_with(tmp_path, c
 
 
 def test_a_launch_that_fails_leaves_the_record_of_the_run(tmp_path):
-    app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
+    begun = [f'--workdir={tmp_path}', '--rate=0.5']
+
+    def fail(settings):
+        (tmp_path / 'checkpoints' / '100').mkdir(parents=True, exist_ok=True)
+        raise checks.InputError('the disk is full')
+
+    app.run(lambda _: None, Resumed, [f'--workdir={tmp_path}'])
+    with pytest.raises(SystemExit):  # what it learned before it failed belongs to its own flags
+        app.run(fail, Resumed, begun)
     record = (tmp_path / 'config.flags').read_text()
-
-    def refuse(settings):
-        raise checks.InputError('--steps: no')
-
+    assert '--rate=0.5' in record
     with pytest.raises(SystemExit):
-        app.run(refuse, Config, [f'--workdir={tmp_path}', '--steps=-5'])
+        app.run(fail, Resumed, [*begun, '--steps=-5'])
     assert (tmp_path / 'config.flags').read_text() == record
 
 

@@ -4,7 +4,8 @@ Analytic antialiasing after Laine et al., "Modular primitives for high-performan
 between neighbouring pixels that show different triangles, the edge of the nearer one is found and the colours are mixed
 by where it crosses. The picture stays sharp (an edge blurs one pixel at most). Its gradient comes from pixels at
 silhouettes alone: where prediction and truth do not overlap there is none. Where surfaces cut through each other, or a
-mesh is so fine that the triangle seen beside a silhouette does not own the edge, nothing is blended.
+mesh is so fine that the triangle seen beside a silhouette does not own the edge, nothing is blended; at 45 degrees
+exactly, both pairs at a pixel may be.
 """
 
 import jax

@@ -92,7 +92,8 @@ def peel(
 ) -> Fragments:
     """The nearest `layers` triangles at every pixel, front to back (depth peeling: Everitt, 2001).
 
-    Arguments are those of `rasterize`; arrays of the result have the layer as their first axis.
+    Arguments and errors are those of `rasterize`, and `layers` is at least 1; arrays of the result have the layer as
+    their first axis. A face with the depth of another follows it in the order of their indices.
     """
     if layers < 1:
         raise checks.InputError(f'layers: got {layers}, expected at least 1')

@@ -54,8 +54,9 @@ def _combine(attributes: Array, faces: Array, face: Array, weights: Array) -> Ar
     parts = unstack(weights)
 
     def channel(values: Array) -> Array:
-        a, b, c = (part * values.at[index].get(mode='clip') for part, index in zip(parts, indices))
-        return a + b + c
+        # Pixels that show nothing read face 0, whose attributes may be anything.
+        found = [jnp.where(face >= 0, values.at[index].get(mode='clip'), 0) for index in indices]
+        return parts[0] * found[0] + parts[1] * found[1] + parts[2] * found[2]
 
     return jnp.stack(materialize([channel(attributes[:, c]) for c in range(attributes.shape[-1])]), axis=-1)
 

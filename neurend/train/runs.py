@@ -21,7 +21,7 @@ def check_same(settings: Any, record: Path) -> None:
         InputError: other flags differ, or the record is of another program.
     """
     folder = record.parent
-    if not any(path.name.isdigit() for path in (folder / 'checkpoints').glob('*')) or not record.is_file():
+    if kept(record) is None:
         return
     try:
         before = config.leaves(config.parse(type(settings), f'--flagfile={record}'))
@@ -40,19 +40,32 @@ def check_same(settings: Any, record: Path) -> None:
         )
 
 
-def text(record: Path) -> str | None:
-    """What a record says, None where there is none."""
+def kept(record: Path) -> str | None:
+    """What the record of a run with checkpoints says; None where nothing was learned yet, or nothing is recorded."""
+    if not any(path.name.isdigit() for path in (record.parent / 'checkpoints').glob('*')):
+        return None
     try:
         return record.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError):
         return None
 
 
+def write(record: Path, text: str) -> None:
+    """Writes a record whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the one before is as it was.
+    """
+    partial = record.with_name(f'{record.name}.partial')
+    partial.write_text(text, encoding='utf-8')
+    partial.replace(record)
+
+
 def put_back(record: Path, before: str | None) -> None:
-    """Restores a record that `text` read; one that was not there stays as it is."""
+    """Restores a record that `kept` read, if it did."""
     if before is not None:
         try:
-            record.write_text(before, encoding='utf-8')
+            write(record, before)
         except OSError as error:
             print(f'{record}: cannot be written ({error.strerror}); it now has the flags of the run that failed')
 

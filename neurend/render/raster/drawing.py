@@ -71,8 +71,8 @@ def large(triangles: Triangles, canvas: Canvas) -> Canvas:
     left, top = _first_pixel(triangles.x), _first_pixel(triangles.y)
     columns = jnp.maximum(jnp.minimum(_last_pixel(triangles.x), canvas.width - 1) - left + 1, 0)
     rows = jnp.maximum(jnp.minimum(_last_pixel(triangles.y), canvas.height - 1) - top + 1, 0)
-    across = ceil_divide(columns, SIDE)
-    counts = jnp.where(triangles.drawn, across * ceil_divide(rows, SIDE), 0)
+    across = _ceil_divide(columns, SIDE)
+    counts = jnp.where(triangles.drawn, across * _ceil_divide(rows, SIDE), 0)
     last = jnp.cumsum(counts)
     first = last - counts
 
@@ -89,7 +89,7 @@ def large(triangles: Triangles, canvas: Canvas) -> Canvas:
         edges = coverage.edges(own, column, row, jnp.int64)
         return _store(canvas, coverage.fragments(own, edges, column, row, SIDE), column, row)
 
-    return repeat(ceil_divide(last[-1], _BLOCKS), draw, canvas)
+    return repeat(_ceil_divide(last[-1], _BLOCKS), draw, canvas)
 
 
 def _store(canvas: Canvas, packed: Array, column: Array, row: Array) -> Canvas:
@@ -115,6 +115,5 @@ def _last_pixel(values: Corners) -> Array:
     return (jnp.maximum(jnp.maximum(values[0], values[1]), values[2]) - HALF) >> 8
 
 
-def ceil_divide(value: Array, divisor: int) -> Array:
-    """Quotient rounded up."""
+def _ceil_divide(value: Array, divisor: int) -> Array:
     return (value + divisor - 1) // divisor

@@ -81,8 +81,9 @@ def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[A
             )
             return drawing.large(triangles, canvas)
 
+        sizes = (view.height + drawing.PADDING, view.width + drawing.PADDING)
+
         def layer(previous: Array | None) -> Array:
-            sizes = (view.height + drawing.PADDING, view.width + drawing.PADDING)
             canvas = Canvas(jnp.full(sizes, coverage.EMPTY, jnp.int64), previous, view.width, view.height)
             for listing, size, side in zip(lists.windows, _FITTING, sorting.WINDOWS):
 
@@ -99,7 +100,7 @@ def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[A
             if view.layers == 1:
                 stack = layer(None)[None]
             else:
-                first = jnp.full((view.height + drawing.PADDING, view.width + drawing.PADDING), -(1 << 63), jnp.int64)
+                first = jnp.full(sizes, -(1 << 63), jnp.int64)
 
                 def next_layer(previous: Array, _: None) -> tuple[Array, Array]:
                     found = layer(previous)
