@@ -190,11 +190,8 @@ def cube(texture: Array, directions: Array) -> Array:
     checks.shape('directions', directions, '... 3')
     side = sizes['n']
     bordered = _with_borders(texture)
-    face = _cube_face(directions)
-    axes = jnp.asarray(_CUBE, directions.dtype)[face]
-    right, down, outward = jnp.moveaxis(jnp.sum(axes * directions[..., None, :], axis=-1), -1, 0)
-    x = (safe_divide(right, outward) + 1) / 2 * side + 0.5  # in texels of the bordered face, centres at whole numbers
-    y = (safe_divide(down, outward) + 1) / 2 * side + 0.5
+    face, x, y = _cube_place(directions, side)
+    x, y = x + 0.5, y + 0.5  # of the bordered face, with centres of texels at whole numbers
     left, top = jnp.clip(jnp.floor(x), 0, side), jnp.clip(jnp.floor(y), 0, side)
     fx, fy = x - left, y - top
     base = (face * (side + 2) + top.astype(jnp.int32)) * (side + 2) + left.astype(jnp.int32)
@@ -208,11 +205,15 @@ def cube(texture: Array, directions: Array) -> Array:
     return jnp.stack(looked_up, axis=-1)
 
 
-def _cube_face(directions: Array) -> Array:
-    size = jnp.abs(directions)
-    axis = jnp.argmax(size, axis=-1)
+def _cube_place(directions: Array, side: int) -> tuple[Array, Array, Array]:
+    """Which face directions [... 3] meet, and where on it, in texels from its top left corner."""
+    axis = jnp.argmax(jnp.abs(directions), axis=-1)
     along = jnp.take_along_axis(directions, axis[..., None], axis=-1)[..., 0]
-    return 2 * axis + (along < 0)
+    face = 2 * axis + (along < 0)
+    axes = jnp.asarray(_CUBE, directions.dtype)[face]
+    right, down, outward = jnp.moveaxis(jnp.sum(axes * directions[..., None, :], axis=-1), -1, 0)
+    x, y = ((safe_divide(part, outward) + 1) / 2 * side for part in (right, down))
+    return face, x, y
 
 
 def _with_borders(texture: Array) -> Array:
@@ -221,13 +222,10 @@ def _with_borders(texture: Array) -> Array:
     steps = (np.arange(-1, side + 1) + 0.5) / side * 2 - 1
     down, right = np.meshgrid(steps, steps, indexing='ij')
     local = np.stack([right, down, np.ones_like(right)], axis=-1)
-    directions = np.einsum('hwk,fkc->fhwc', local, _CUBE.astype(np.float64))
-    axis = np.abs(directions).argmax(-1)
-    along = np.take_along_axis(directions, axis[..., None], -1)[..., 0]
-    face = 2 * axis + (along < 0)
-    axes = np.einsum('fhwkc,fhwc->fhwk', _CUBE.astype(np.float64)[face], directions)
-    place = np.floor((axes[..., :2] / axes[..., 2:] + 1) / 2 * side).astype(int).clip(0, side - 1)
-    bordered = texture[face, place[..., 1], place[..., 0]]
+    directions = np.einsum('hwk,fkc->fhwc', local, _CUBE)
+    face, x, y = _cube_place(jnp.asarray(directions, jnp.float32), side)
+    column, row = (jnp.clip(value.astype(jnp.int32), 0, side - 1) for value in (x, y))
+    bordered = texture[face, row, column]
     for i, j, k in ((0, 0, 1), (0, -1, -2), (-1, 0, 1), (-1, -1, -2)):
         beside = 0.5 * (bordered[:, i, k] + bordered[:, 1 if i == 0 else -2, j])
         bordered = bordered.at[:, i, j].set(beside)

@@ -98,6 +98,10 @@ def test_attributes_and_their_derivatives_on_a_triangle():
     across = (np.asarray(image)[:, 1:] - np.asarray(image)[:, :-1])[inside]
     mean = 0.5 * (change[:, 1:, :, 0] + change[:, :-1, :, 0])[inside]
     np.testing.assert_allclose(across, mean, atol=2e-3)
+    # A damaged attribute of face 0, which does not show, stays out of the picture.
+    aside = jnp.concatenate([jnp.full((1, 5), jnp.nan), values])
+    moved = jnp.array([[0, 0, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(texture.interpolate(aside, moved, found.replace(face=found.face + shown)), image)
     gradient = jax.grad(lambda v: texture.interpolate(v, faces, found).sum())(values)
     np.testing.assert_allclose(gradient.sum(0), np.full(5, shown.sum()), rtol=1e-5)
 
