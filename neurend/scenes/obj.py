@@ -112,6 +112,7 @@ def _material(name: str, entries: dict[str, list[str]], folder: Path) -> Materia
     texture = None
     if 'map_Kd' in entries:
         file = checks.inside(folder, ' '.join(entries['map_Kd']))
-        texture = io.read(checks.file(file, 'texture', f'material {name!r} asks for it'))[..., :3] / np.float32(255)
+        pixels = io.read(checks.file(file, 'texture', f'material {name!r} asks for it'))[..., :3]
+        texture = np.broadcast_to(pixels, (*pixels.shape[:2], 3)) / np.float32(255)  # of gray ones too
     linear = color.linear_from_srgb(jnp.array(base, jnp.float32))
     return Material(np.asarray(linear), np.float32(metallic), np.float32(roughness), texture, name)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from neurend import checks
+from neurend.scenes import remesh
 from neurend.scenes.meshes import Mesh
 
 
@@ -25,21 +26,11 @@ def sphere(subdivisions: int = 3, radius: float = 1.0) -> Mesh:
     inward = np.linalg.det(vertices[faces]) < 0
     faces[inward] = faces[inward][:, ::-1]
     for _ in range(subdivisions):
-        vertices, faces = _divided(vertices, faces)
-        vertices /= np.linalg.norm(vertices, axis=-1, keepdims=True)
+        divided = remesh.subdivide(Mesh(vertices, faces))
+        vertices = divided.vertices / np.linalg.norm(divided.vertices, axis=-1, keepdims=True)
+        faces = divided.faces
     vertices *= radius / np.linalg.norm(vertices, axis=-1, keepdims=True)
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32))
-
-
-def _divided(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every triangle as four, with new vertices in the middles of edges."""
-    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    unique, index = np.unique(edges, axis=0, return_inverse=True)
-    ab, bc, ca = np.reshape(index, (3, -1)) + len(vertices)
-    a, b, c = faces.T
-    corners = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-    divided = np.concatenate([np.stack(corner, axis=-1) for corner in corners])
-    return np.concatenate([vertices, vertices[unique].mean(1)]), divided
 
 
 def box(size: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Mesh:

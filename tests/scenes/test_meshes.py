@@ -135,3 +135,12 @@ def test_unsound_meshes_are_named(change, message):
     arrays = {'vertices': box.vertices, 'faces': box.faces} | change
     with pytest.raises(checks.InputError, match=message):
         meshes.check(Mesh(**arrays))
+
+
+def test_gray_textures_become_colours(tmp_path):
+    gray = np.random.default_rng(0).integers(0, 256, (4, 5, 1)).astype(np.uint8)
+    io.write(tmp_path / 'gray.png', gray)
+    (tmp_path / 'one.mtl').write_text('newmtl one\nmap_Kd gray.png\n')
+    (tmp_path / 'one.obj').write_text('mtllib one.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl one\nf 1 2 3\n')
+    texture = obj.read(tmp_path / 'one.obj').materials[0].texture
+    np.testing.assert_allclose(texture, np.repeat(gray / 255, 3, axis=-1), atol=1e-6)
