@@ -148,7 +148,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[]
 
 def functions(mesh: Mesh, size: int) -> dict[str, Callable[..., Any]]:
     faces = jnp.asarray(mesh.faces)
-    opposite = jnp.asarray(triangles.topology(mesh.faces).opposite)
+    topology = jax.tree.map(jnp.asarray, triangles.topology(mesh.faces))
     colors = jnp.asarray(np.random.default_rng(0).uniform(size=mesh.vertices.shape), jnp.float32)
     target = jnp.full((size, size, 3), 0.5)
 
@@ -161,7 +161,7 @@ def functions(mesh: Mesh, size: int) -> dict[str, Callable[..., Any]]:
         return jnp.mean((texture.interpolate(colors, faces, found) - target) ** 2)
 
     def antialiased(vertices: Any, image: Any, found: Any) -> Any:
-        return jnp.mean((antialias.antialias(image, found, vertices, faces, opposite) - target) ** 2)
+        return jnp.mean((antialias.antialias(image, found, vertices, topology) - target) ** 2)
 
     def pictures(vertices: Any) -> Any:
         found = rasterize.rasterize(vertices, faces, width=size, height=size)

@@ -50,7 +50,7 @@ class Topology(NamedTuple):
     Attributes:
         edges: int32 [E 2], pairs of vertices, each once, the lower first.
         edge_faces: int32 [E 2], one and another face at each edge, -1 where there is none; a third is left out.
-        opposite: int32 [F 3], for each corner the vertex beyond the edge that faces it, -1 where there is none.
+        opposite: int32 [E 2], the third vertices of these faces, -1 where there is none.
     """
 
     edges: np.ndarray
@@ -65,7 +65,7 @@ def topology(faces: Any) -> Topology:
         faces: int32 [F 3]; those of -1 have none.
 
     >>> topology(np.array([[0, 1, 2], [2, 1, 3]])).opposite.tolist()
-    [[3, -1, -1], [-1, -1, 0]]
+    [[2, -1], [1, -1], [0, 3], [2, -1], [1, -1]]
     """
     faces = np.asarray(faces)
     checks.shape('faces', faces, 'F 3')
@@ -83,13 +83,6 @@ def topology(faces: Any) -> Topology:
     size = np.diff(np.append(first, len(pairs)))
     one, other = sides[first], np.where(size > 1, sides[np.minimum(first + 1, max(len(sides) - 1, 0))], -1)
     edge_faces = np.stack([one % max(count, 1), np.where(other >= 0, other % max(count, 1), -1)], axis=1)
-    opposite = np.full(3 * count, -1)
-    both = other >= 0
-    apex = np.concatenate([faces[:, k] for k in range(3)]) if count else np.zeros(0, int)
-    opposite[one[both]], opposite[other[both]] = apex[other[both]], apex[one[both]]
-    # A third face at an edge has the first for a neighbour.
-    extra = ~new & ~np.isin(np.arange(len(pairs)), first + 1)
-    opposite[sides[extra]] = apex[sides[first[np.cumsum(new) - 1][extra]]]
-    return Topology(
-        pairs[first].astype(np.int32), edge_faces.astype(np.int32), opposite.reshape(3, -1).T.astype(np.int32)
-    )
+    apex = np.append(faces.T.reshape(-1), -1)
+    opposite = np.stack([apex[one], apex[other]], axis=1)
+    return Topology(pairs[first].astype(np.int32), edge_faces.astype(np.int32), opposite.astype(np.int32))

@@ -1,164 +1,219 @@
 """Edges of silhouettes blended over the pixels they cross, so that pictures have a gradient where surfaces hide others.
 
-Analytic antialiasing after Laine et al., "Modular primitives for high-performance differentiable rendering" (2020):
-between neighbouring pixels that show different triangles, the edge of the nearer one is found and the colours are mixed
-by where it crosses. The picture stays sharp (an edge blurs one pixel at most). Its gradient comes from pixels at
-silhouettes alone: where prediction and truth do not overlap there is none. Where surfaces cut through each other, or a
-mesh is so fine that the triangle seen beside a silhouette does not own the edge, nothing is blended; at 45 degrees
-exactly, both pairs at a pixel may be.
+Analytic antialiasing, after Laine et al., "Modular primitives for high-performance differentiable rendering" (2020),
+but from the edges: each silhouette edge is followed from pixel to pixel, and where it passes between two neighbours
+whose outer one shows something farther away, their colours are mixed by where it crosses. So meshes of any fineness
+are blended. The picture stays sharp (an edge blurs one pixel at most). Its gradient comes from pixels at silhouettes
+alone: where prediction and truth do not overlap there is none. Where surfaces cut through each other nothing is
+blended.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from neurend import checks
 from neurend.geometry.leading import floating
-from neurend.numerics import materialize, safe_divide, unstack
+from neurend.geometry.triangles import Topology
+from neurend.linear import linear
+from neurend.numerics import safe_divide
+from neurend.render.raster import outlines
+from neurend.render.raster.outlines import Crossings, Outline
 from neurend.render.rasterize import Fragments
-from neurend.render.segments import prefix_sum
 from neurend.typing import Array
-
-# How far beyond the neighbour's centre, in pixels, an edge may cross and still be taken for the one between the two.
-_MARGIN = 1 / 16
 
 
 def antialias(
     colors: Array,
     fragments: Fragments,
     vertices: Array,
-    faces: Array,
-    opposite: Array,
+    topology: Topology,
     *,
     corner: Array | tuple[int, int] = (0, 0),
-    budget: int | None = None,
 ) -> Array:
     """Blends colours over silhouettes; differentiable with respect to colours and vertices, in both modes.
+
+    Memory beyond the pictures' is that of the edges; the number of blended pixels has no limit. There are no second
+    derivatives in reverse mode.
 
     Args:
         colors: [H W c] what each pixel shows, the background's colour where there is nothing.
         fragments: of `rasterize` for one picture, [H W]; `jax.vmap` for more.
-        vertices, faces: as for `rasterize`.
-        opposite: int32 [F 3] of `neurend.geometry.triangles.topology`. Without it (all -1) every edge blends, and the
-            gradient of a mesh is wrong.
+        vertices: as for `rasterize`, [V 4].
+        topology: of `neurend.geometry.triangles.topology` for the same faces.
         corner: as for `rasterize`.
-        budget: how many pairs of neighbours are blended in the fast way; where there are more, all are, and it takes
-            longer. By default one in 32 of them, several times what most pictures have.
 
     Returns:
         [H W c].
     """
-    colors, vertices, faces = floating(colors), floating(vertices), jnp.asarray(faces)
+    colors, vertices = floating(colors), floating(vertices)
     sizes = checks.shape('fragments.face', fragments.face, 'H W', 'One picture; use jax.vmap for more')
     checks.shape('colors', colors, 'H W c', sizes=sizes)
     checks.shape('vertices', vertices, 'v 4')
-    checks.shape('opposite', opposite, 'f 3', 'One for each face', sizes=checks.shape('faces', faces, 'f 3'))
-    if 0 in (len(faces), len(vertices)):
+    edges, _, opposite = (jnp.asarray(part) for part in topology)
+    checks.shape('topology.opposite', opposite, 'e 2', sizes=checks.shape('topology.edges', edges, 'e 2'))
+    if 0 in (len(edges), len(vertices)):
         return colors
-    edges = _silhouettes(jax.lax.stop_gradient(vertices), faces, jnp.asarray(opposite))
-    pairs = _pairs(fragments, edges)
-    count = pairs.size
-    budget = max(count // 32, 1) if budget is None else max(min(budget, count), 1)
-    flat = pairs.reshape(-1)
-    position = prefix_sum(flat).astype(jnp.int32)
-
-    def some(colors: Array, vertices: Array) -> Array:
-        place = jnp.where(flat & (position <= budget), position - 1, budget)
-        chosen = jnp.zeros(budget, jnp.int32).at[place].set(jnp.arange(count, dtype=jnp.int32), mode='drop')
-        used = jnp.arange(budget) < position[-1]
-        return _blend(colors, vertices, fragments, faces, edges, chosen, used, corner)
-
-    def every(colors: Array, vertices: Array) -> Array:
-        return _blend(colors, vertices, fragments, faces, edges, jnp.arange(count), flat, corner)
-
-    # Checkpointed, since what one branch keeps for its reverse mode the other would fill with zeros.
-    return jax.lax.cond(position[-1] <= budget, jax.checkpoint(some), jax.checkpoint(every), colors, vertices)
+    place = jnp.asarray(corner, jnp.int32)
+    found = outlines.outline(jax.lax.stop_gradient(vertices), edges, opposite, place, (colors.shape[1], colors.shape[0]))
+    picture = _Picture(found, fragments.face, fragments.depth, place)
+    return _blended(colors, vertices, jax.lax.stop_gradient(picture))
 
 
-def _silhouettes(vertices: Array, faces: Array, opposite: Array) -> Array:
-    """Which edges of each face border on nothing or on a face turned away: bool [F 3], by the corner they face."""
-    w = vertices[:, 3]
-    x, y = (safe_divide(vertices[:, axis], w) for axis in (0, 1))
+class _Picture(NamedTuple):
+    """What tells which pixels are blended."""
 
-    def at(values: Array, indices: Array) -> Array:
-        return values.at[jnp.clip(indices, 0, len(values) - 1)].get(mode='promise_in_bounds')
-
-    xs, ys = ([at(values, faces[:, k]) for k in range(3)] for values in (x, y))
-    area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])
-    ahead = (at(w, faces[:, 0]) > 0) & (at(w, faces[:, 1]) > 0) & (at(w, faces[:, 2]) > 0)
-    found = []
-    for k in range(3):
-        a, b = (k + 1) % 3, (k + 2) % 3
-        beyond = opposite[:, k]
-        ox, oy = at(x, beyond), at(y, beyond)
-        across = (xs[b] - xs[a]) * (oy - ys[a]) - (ox - xs[a]) * (ys[b] - ys[a])
-        # The neighbour lies on the same side of the edge as the face: one of them is seen from behind.
-        folded = (across < 0) == (area < 0)
-        found.append(ahead & ((beyond < 0) | folded | (at(w, beyond) <= 0)))
-    return jnp.stack(found, axis=-1)
+    outline: Outline
+    face: Array
+    depth: Array
+    corner: Array
 
 
-def _pairs(fragments: Fragments, edges: Array) -> Array:
-    """Neighbours to look at: bool [2 H W], each pixel with the one to its right, then with the one below."""
-    face = fragments.face
-    outlined = jnp.where(face >= 0, edges.any(-1).at[jnp.maximum(face, 0)].get(mode='promise_in_bounds'), False)
-    found = []
-    for axis in (1, 0):
-        ahead, beside = jnp.roll(face, -1, axis), jnp.roll(outlined, -1, axis)
-        inside = jnp.arange(face.shape[axis]) < face.shape[axis] - 1
-        inside = jnp.expand_dims(inside, 1 - axis)
-        found.append((face != ahead) & (outlined | beside) & inside)
-    return jnp.stack(found)
+class _Places(NamedTuple):
+    """Places [n] where a silhouette crosses from a pixel to the next.
+
+    Attributes:
+        found: which edges and lines.
+        base, line: int32, the pixel's place along the line and the line's number, in the camera's image.
+        ahead: bool, whether the surface lies towards the next pixel.
+        inner, outer: int32, pixels on the surface's side and beyond, flat.
+        pair: int32, the number of the pair of pixels.
+        reach: how far from the inner pixel's centre the surface ends, in [0, 1]; -1 where nothing is blended.
+    """
+
+    found: Crossings
+    base: Array
+    line: Array
+    ahead: Array
+    inner: Array
+    outer: Array
+    pair: Array
+    reach: Array
 
 
-def _blend(
-    colors: Array,
-    vertices: Array,
-    fragments: Fragments,
-    faces: Array,
-    edges: Array,
-    chosen: Array,
-    used: Array,
-    corner: Array | tuple[int, int],
-) -> Array:
-    height, width, channels = colors.shape
-    across = chosen < height * width  # else the pair is one above the other
-    first = chosen % (height * width)
-    second = jnp.minimum(first + jnp.where(across, 1, width), height * width - 1)
-    face, depth = fragments.face.reshape(-1), fragments.depth.reshape(-1)
-    owned = (face[second] < 0) | ((face[first] >= 0) & (depth[first] < depth[second]))
-    owner = jnp.where(owned, first, second)
-    mine = jnp.maximum(face[owner], 0)
-    center_x = (owner % width + corner[0] + 0.5).astype(vertices.dtype)
-    center_y = (owner // width + corner[1] + 0.5).astype(vertices.dtype)
-    indices = [jnp.clip(faces[:, k].at[mine].get(mode='promise_in_bounds'), 0) for k in range(3)]
-    values = [vertices[:, axis].at[index].get(mode='clip') for index in indices for axis in (0, 1, 3)]
-    values = materialize(values)
-    corners = []
-    for k in range(3):
-        x, y, w = values[3 * k : 3 * k + 3]
-        x, y = safe_divide(x, w) - center_x, safe_divide(y, w) - center_y
-        # Along the pair, and across it.
-        corners.append((jnp.where(across, x, y), jnp.where(across, y, x)))
-    toward = jnp.where(owned, 1, -1).astype(vertices.dtype)
-    furthest = jnp.full(owner.shape, -jnp.inf, vertices.dtype)
-    right = jnp.zeros(owner.shape, bool)
-    for k in range(3):
-        (ua, va), (ub, vb) = corners[(k + 1) % 3], corners[(k + 2) % 3]
-        du, dv = ub - ua, vb - va
-        crosses = (va < 0) != (vb < 0)
-        # Where the edge meets the line through both centres, in pixels from the owner's towards the other.
-        place = jnp.where(crosses, toward * safe_divide(ua * dv - va * du, dv), -jnp.inf)
-        steep = (jnp.abs(dv) >= jnp.abs(du)) & edges[mine, k]
-        farther = place > furthest
-        furthest, right = jnp.where(farther, place, furthest), jnp.where(farther, steep, right)
-    taken = used & right & (furthest > -_MARGIN) & (furthest < 1 + _MARGIN)
-    share = jnp.where(taken, 0.5 - jnp.clip(jnp.where(taken, furthest, 0.5), 0, 1), 0)
-    # Positive where the owner does not reach the middle between the two: it then gets of the other's colour.
-    other = first + second - owner
-    target, source = jnp.where(share > 0, owner, other), jnp.where(share > 0, other, owner)
-    planes = unstack(colors.reshape(-1, channels))
-    amount, _ = materialize([jnp.abs(share), used.astype(share.dtype)])
-    blended = [
-        plane.at[target].add(amount * (plane[source] - plane[target]), mode='promise_in_bounds') for plane in planes
-    ]
-    return jnp.stack(blended, axis=-1).reshape(colors.shape)
+@jax.custom_jvp
+def _blended(colors: Array, vertices: Array, picture: _Picture) -> Array:
+    before = colors.reshape(-1, colors.shape[-1])
+
+    def add(places: _Places, used: Array, total: Array) -> Array:
+        return _scatter(total, places, _change(_gather(before, vertices, places), places, used))
+
+    return _over_places(vertices, picture, add, before).reshape(colors.shape)
+
+
+@_blended.defjvp
+def _blended_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    def forward(residuals: Any, tangents: Any) -> Array:
+        colors, vertices, picture = residuals
+        before, change = (part.reshape(-1, part.shape[-1]) for part in (colors, tangents[0]))
+
+        def add(places: _Places, used: Array, total: Array) -> Array:
+            at, along = _gather(before, vertices, places), _gather(change, tangents[1], places)
+            return _scatter(total, places, jax.jvp(lambda *x: _change(x, places, used), at, along)[1])
+
+        return _over_places(vertices, picture, add, change).reshape(colors.shape)
+
+    def transpose(residuals: Any, cotangent: Array) -> tuple[Array, Array]:
+        colors, vertices, picture = residuals
+        before, change = (part.reshape(-1, part.shape[-1]) for part in (colors, cotangent))
+
+        def add(places: _Places, used: Array, total: tuple[Array, Array]) -> tuple[Array, Array]:
+            _, back = jax.vjp(lambda *x: _change(x, places, used), *_gather(before, vertices, places))
+            a, b, inner, outer = back(change[_target(places)])
+            image, points = total
+            image = image.at[places.inner].add(inner).at[places.outer].add(outer)
+            return image, points.at[places.found.ends[:, 0]].add(a).at[places.found.ends[:, 1]].add(b)
+
+        image, points = _over_places(vertices, picture, add, (change, jnp.zeros_like(vertices)))
+        return image.reshape(colors.shape), points
+
+    return _blended(*primals), linear(forward, transpose, primals, tuple(tangents[:2]))
+
+
+def _gather(colors: Array, vertices: Array, places: _Places) -> tuple[Array, Array, Array, Array]:
+    """Ends of edges [n 4] each, and colours [n c] of inner and outer pixels."""
+    a, b = places.found.ends.T
+    return vertices[a], vertices[b], colors[places.inner], colors[places.outer]
+
+
+def _target(places: _Places) -> Array:
+    """Which pixel changes: the inner one if the surface ends before the middle between both."""
+    return jnp.where(places.reach < 0.5, places.inner, places.outer)
+
+
+def _change(values: tuple[Array, Array, Array, Array], places: _Places, used: Array) -> Array:
+    """What is added [n c] to the pixels that change."""
+    a, b, inner, outer = values
+    place = outlines.offset(a, b, places.found.steep, places.base, places.line)
+    reach = jnp.where(places.ahead, 1 - place, place)
+    share = jnp.where(used, 0.5 - reach, 0)
+    return share[:, None] * (outer - inner)
+
+
+def _scatter(total: Array, places: _Places, change: Array) -> Array:
+    return total.at[_target(places)].add(change, mode='promise_in_bounds')
+
+
+def _over_places(vertices: Array, picture: _Picture, add: Callable[[_Places, Array, Any], Any], total: Any) -> Any:
+    """Folds `add(places, used, total)` over all places, some at a time.
+
+    Where several silhouettes cross between the same two pixels, the one that reaches farthest is used.
+    """
+    vertices = jax.lax.stop_gradient(vertices)
+    count = outlines.parts(picture.outline)
+    farthest = jnp.full(2 * picture.face.size, -1.0, vertices.dtype)
+    first = jnp.full(2 * picture.face.size, len(picture.outline.last), jnp.int32)
+
+    def reach(k: Array, farthest: Array) -> Array:
+        places = _places(vertices, picture, k)
+        return farthest.at[places.pair].max(places.reach)
+
+    farthest = jax.lax.fori_loop(0, count, reach, farthest)
+
+    def foremost(places: _Places) -> Array:
+        return (places.reach >= 0) & (places.reach == farthest[places.pair])
+
+    def lowest(k: Array, first: Array) -> Array:
+        places = _places(vertices, picture, k)
+        edge = jnp.where(foremost(places), places.found.edge, len(picture.outline.last))
+        return first.at[places.pair].min(edge)
+
+    first = jax.lax.fori_loop(0, count, lowest, first)
+
+    def use(k: Array, total: Any) -> Any:
+        places = _places(vertices, picture, k)
+        return add(places, foremost(places) & (first[places.pair] == places.found.edge), total)
+
+    return jax.lax.fori_loop(0, count, use, total)
+
+
+def _places(vertices: Array, picture: _Picture, k: Array) -> _Places:
+    height, width = picture.face.shape
+    found = outlines.crossings(picture.outline, k)
+    a, b = (vertices[end] for end in found.ends.T)
+    size = jnp.where(found.steep, width, height)
+    first, across = (picture.corner[k] for k in (0, 1))
+    first, across = jnp.where(found.steep, first, across), jnp.where(found.steep, across, first)
+    line = found.line + across
+    # From a pixel near the edge, whose distance is then exact, to the last one before the edge.
+    nearer = jnp.where((a[:, 3] >= b[:, 3])[:, None], a, b)
+    place = jnp.where(found.steep, nearer[:, 0], nearer[:, 1])
+    base = jnp.clip(jnp.floor(safe_divide(place, nearer[:, 3]) - 0.5), first, first + size).astype(jnp.int32)
+    place = outlines.offset(a, b, found.steep, base, line)
+    whole = jnp.clip(jnp.floor(place), -2 * size, 2 * size)
+    base, place = base + whole.astype(jnp.int32), place - whole
+    ahead, depth = outlines.side_and_depth(a, b, found, base, line)
+    rank = base - first
+    inside = found.live & (rank >= 0) & (rank < size - 1)
+    rank = jnp.clip(rank, 0, size - 2)
+    flat = jnp.where(found.steep, found.line * width + rank, rank * width + found.line)
+    flat = jnp.clip(flat, 0, height * width - 1)
+    beside = jnp.minimum(flat + jnp.where(found.steep, 1, width), height * width - 1)
+    inner, outer = jnp.where(ahead, beside, flat), jnp.where(ahead, flat, beside)
+    face, depths = picture.face.reshape(-1), picture.depth.reshape(-1)
+    seen = inside & (face[inner] >= 0) & (face[inner] != face[outer]) & (depths[outer] > depth)
+    reach = jnp.where(seen, jnp.where(ahead, 1 - place, place), -1)
+    pair = flat + jnp.where(found.steep, 0, height * width)
+    return _Places(found, base, line, ahead, inner, outer, pair, reach)
