@@ -56,8 +56,8 @@ def antialias(
     checks.shape('topology.opposite', opposite, 'e 2', sizes=checks.shape('topology.edges', edges, 'e 2'))
     if 0 in (len(edges), len(vertices)):
         return colors
-    place = jnp.asarray(corner, jnp.int32)
-    found = outlines.outline(jax.lax.stop_gradient(vertices), edges, opposite, place, (colors.shape[1], colors.shape[0]))
+    place, size = jnp.asarray(corner, jnp.int32), (colors.shape[1], colors.shape[0])
+    found = outlines.outline(jax.lax.stop_gradient(vertices), edges, opposite, place, size)
     picture = _Picture(found, fragments.face, fragments.depth, place)
     return _blended(colors, vertices, jax.lax.stop_gradient(picture))
 
