@@ -11,7 +11,7 @@ from neurend.geometry.leading import floating
 from neurend.numerics import unstack
 from neurend.render import texture
 from neurend.render.shade import cubemaps, ggx, splitsum
-from neurend.render.shade.vectors import aligned, dot, reflect, scaled
+from neurend.render.shade.vectors import aligned, dot, kept, reflect, scaled
 from neurend.typing import Array
 
 # Texels of a side below which blurred levels are not taken: bilinear lookups between fewer would show.
@@ -86,9 +86,9 @@ def shade(
     normals, view = aligned(normals, view)
     base, metallic, roughness = ggx.surface(normals, base_color, metallic, roughness)
     lobe = splitsum.lookup(environment.table, dot(normals, view), roughness)
-    middle = scaled(normals, 1 - lobe.mirror) + scaled(reflect(view, normals), lobe.mirror)
+    middle = kept(scaled(normals, 1 - lobe.mirror) + scaled(reflect(view, normals), lobe.mirror))
     mirrored = unstack(_between(environment.levels, middle, lobe.roughness))
-    scattered = unstack(texture.cube(environment.irradiance, normals))
+    scattered = unstack(kept(texture.cube(environment.irradiance, normals)))
     planes = []
     for color, glossy, diffuse in zip(unstack(base), mirrored, scattered):
         f0 = ggx.normal_reflectance(color, metallic)
@@ -101,7 +101,7 @@ def _between(levels: tuple[Array, ...], directions: Array, roughness: Array) -> 
     place = roughness * (len(levels) - 1)
     total = jnp.zeros_like(directions)
     for k, level in enumerate(levels):
-        total = total + scaled(texture.cube(level, directions), jnp.maximum(1 - jnp.abs(place - k), 0))
+        total = total + scaled(kept(texture.cube(level, directions)), jnp.maximum(1 - jnp.abs(place - k), 0))
     return total
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neurend.numerics import materialize, unstack
 from neurend.render import texture
 from neurend.render.shade import ggx
 from neurend.typing import Array
@@ -59,7 +60,7 @@ def lookup(table: Array, n_v: Array, roughness: Array) -> Lobe:
     places = jnp.broadcast_arrays(cosine, jnp.clip(roughness, 0, 1))
     uv = jnp.stack([(place * (size - 1) + 0.5) / size for place in places], axis=-1)
     found = texture.bilinear(table, uv, wrap='clamp')
-    return Lobe(*(found[..., k] for k in range(5)))
+    return Lobe(*materialize(unstack(found)))
 
 
 @jax.jit

@@ -3,13 +3,18 @@
 import jax.numpy as jnp
 
 from neurend.geometry.leading import align, floating
-from neurend.numerics import safe_divide, safe_sqrt, unstack
+from neurend.numerics import materialize, safe_divide, safe_sqrt, unstack
 from neurend.typing import Array
 
 
 def aligned(*arrays: Array) -> list[Array]:
     """Vectors [... 3] as floats with equally many axes, so that they broadcast."""
     return align(*((floating(array), 1) for array in arrays))
+
+
+def kept(a: Array) -> Array:
+    """Vectors or colours [... c], finite, computed once however often they are read (`numerics.materialize`)."""
+    return jnp.stack(materialize(unstack(a)), axis=-1)
 
 
 def dot(a: Array, b: Array) -> Array:
