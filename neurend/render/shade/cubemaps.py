@@ -31,7 +31,7 @@ def texels(side: int, dtype: Any) -> tuple[Array, Array]:
 
 
 def halve(environment: Array) -> Array:
-    """A cube map [6 n n c] of half the side, which is even; every texel keeps the light of the four that it covers."""
+    """A cube map [6 n n c] of half the side, which must be even; texels keep the light of the four that they cover."""
     environment = floating(environment)
     sizes = checks.shape('environment', environment, '6 n n c')
     if sizes['n'] % 2:

@@ -45,6 +45,9 @@ def prefilter(environment: Array, *, levels: int = 6) -> Environment:
     Args:
         environment: [6 n n 3] linear radiance.
         levels: how many roughnesses, at least 2.
+
+    Raises:
+        InputError: no cube map, or fewer levels.
     """
     source = floating(environment)
     checks.shape('environment', source, '6 n n 3', 'Give a cube map, see cubemaps')
@@ -72,7 +75,8 @@ def shade(
     """Radiance that surfaces reflect towards the camera, by the split-sum approximation (see `splitsum`).
 
     It is exact in uniform light. In other light, round lobes take the place of those that are drawn out towards grazing
-    angles. Surfaces do not hide the light from each other.
+    angles: under a sky with a soft sun metals of roughness 0.3 to 1 are off by 1 to 4 % on average over angles up to 80
+    degrees, other surfaces by less than 1 %. Surfaces do not hide the light from each other.
 
     Args:
         environment: of `prefilter`.

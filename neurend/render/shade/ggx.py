@@ -62,7 +62,7 @@ def brdf(
 def surface(
     normals: Array, base_color: Array, metallic: Array | float, roughness: Array | float
 ) -> tuple[Array, Array, Array]:
-    """Checks a material and gives it as many axes as the normals have."""
+    """Base colour [... 3], metallic [...] and roughness [...], with as many axes as normals [... 3] have."""
     checks.shape('base_color', base_color, '... 3')
     _, base, metallic, roughness = align(
         (normals, 1), (floating(base_color), 1), (floating(metallic), 0), (floating(roughness), 0)

@@ -83,6 +83,9 @@ def fit(
 
     Returns:
         Coefficients [(degree + 1)^2 c] of the radiance.
+
+    Raises:
+        InputError: shapes that do not fit those of the normals.
     """
     normals, colors = floating(normals), floating(colors)
     sizes = checks.shape('colors', colors, '... c')
@@ -90,8 +93,8 @@ def fit(
     leading, channels = normals.shape[:-1], sizes['c']
     albedo = jnp.ones_like(colors) if albedo is None else floating(albedo)
     weights = jnp.ones(leading, colors.dtype) if weights is None else floating(weights)
-    for name, array, shape in (('colors', colors, leading), ('albedo', albedo, leading), ('weights', weights, leading)):
-        expected = (*shape, channels) if name != 'weights' else shape
+    full = (*leading, channels)
+    for name, array, expected in (('colors', colors, full), ('albedo', albedo, full), ('weights', weights, leading)):
         if array.shape != expected:
             raise checks.InputError(f'{name}: got shape {array.shape}, expected {expected}, as the normals have')
     basis = spherical_harmonics(normals, degree=degree).reshape(-1, (degree + 1) ** 2)

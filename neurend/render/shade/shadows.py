@@ -63,6 +63,9 @@ def shadow_map(
         faces: int32 [F 3], -1 in padding.
         width, height: of the picture that the camera was made for.
         near: smallest depth that casts a shadow in a pinhole camera.
+
+    Raises:
+        InputError: the camera is of another model.
     """
     checks.one_of('camera.model', camera.model, ('pinhole', 'orthographic'))
     vertices = jax.lax.stop_gradient(floating(vertices))
@@ -88,7 +91,8 @@ def visibility(shadows: ShadowMap, positions: Array, *, bias: float = 1e-3, taps
     Args:
         shadows: of one light.
         positions: [... 3] in the world.
-        bias: by how much of depth, in units of the world, positions are taken to be nearer to the light.
+        bias: by how much of depth, in units of the world, positions are taken to be nearer to the light. About half of
+            what a texel covers suits bent surfaces; less will do for flat ones.
         taps: how many texels on a side are asked: 2 gives edges as wide as a texel, k as k - 1 of them.
 
     Returns:
