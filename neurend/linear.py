@@ -33,6 +33,9 @@ def linear(forward: Map, transpose: Map, residuals: Any, inputs: Any) -> Any:
         residuals: pytree of arrays of any type.
         inputs: pytree of float arrays.
 
+    Returns:
+        What `forward` gives.
+
     >>> half = lambda matrix, x: matrix @ x
     >>> jax.grad(lambda x: linear(half, lambda matrix, y: y @ matrix, jnp.eye(2), x)[0])(jnp.ones(2)).tolist()
     [1.0, 0.0]

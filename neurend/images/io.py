@@ -135,6 +135,16 @@ def write(path: str | os.PathLike[str], image: Any, *, quality: int = 95) -> Non
     if kind is None:
         raise InputError(f'{target}: got suffix {target.suffix!r}, expected one of {", ".join(_FORMATS)}')
     data = _encode(image, kind, quality, str(target))
+    replace(target, data)
+
+
+def replace(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file that appears whole or not at all, in place of what was there.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    target = Path(path)
     part = target.with_name(f'{target.name}.{os.getpid()}.part')
     try:
         part.write_bytes(data)

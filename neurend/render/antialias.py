@@ -146,6 +146,8 @@ def _target(places: _Places) -> Array:
 def _change(values: tuple[Array, Array, Array, Array], places: _Places, used: Array) -> Array:
     """What is added [n c] to the pixels that change."""
     a, b, inner, outer = values
+    # What is not used may not be finite.
+    a, b = (jnp.where(used[:, None], end, 0) for end in (a, b))
     place = outlines.offset(a, b, places.found.steep, places.base, places.line)
     reach = jnp.where(places.ahead, 1 - place, place)
     share = jnp.where(used, 0.5 - reach, 0)

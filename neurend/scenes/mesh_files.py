@@ -75,17 +75,7 @@ def write(path: str | os.PathLike[str], mesh: Mesh) -> None:
     if encode is None:
         raise checks.InputError(f'mesh {path}: got suffix {path.suffix!r}, expected one of {", ".join(_WRITERS)}')
     for name, data in encode(path, _without_padding(meshes.check(mesh))).items():
-        target = path.with_name(name)
-        part = target.with_name(f'{name}.{os.getpid()}.part')
-        try:
-            part.write_bytes(data)
-            os.replace(part, target)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise checks.InputError(
-                f'mesh {target}: cannot be written ({error.strerror}). '
-                'Check that the folder exists, is writable and has room'
-            ) from error
+        io.replace(path.with_name(name), data)
 
 
 def _without_padding(mesh: Mesh) -> Mesh:

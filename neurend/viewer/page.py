@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,16 +89,7 @@ def write(
     template = resources.files('neurend.viewer').joinpath('page.html').read_text(encoding='utf-8')
     head, body = template.split('{{data}}')
     page = head.replace('{{title}}', html.escape(title)) + text + body
-    target = Path(path)
-    part = target.with_name(f'{target.name}.{os.getpid()}.part')
-    try:
-        part.write_text(page, encoding='utf-8')
-        os.replace(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(
-            f'{target}: cannot be written ({error.strerror}). Check that the folder exists, is writable and has room'
-        ) from error
+    io.replace(path, page.encode())
 
 
 def _source(picture: Any, *, lossless: bool) -> str:

@@ -65,6 +65,21 @@ def test_forward_mode_agrees_with_reverse_mode():
     assert abs(float(forward)) > 0.1
 
 
+def test_a_damaged_vertex_does_no_harm_to_the_others():
+    vertices = jnp.concatenate([_square(0.3, jnp.zeros(2)), jnp.array([[jnp.nan, 0, 0, 1]])])
+    faces = np.concatenate([FACES, [[0, 3, 4]]]).astype(np.int32)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(SIZE, SIZE, 1)), jnp.float32)
+
+    @jax.jit
+    def loss(vertices):
+        found = rasterize.rasterize(vertices, faces, width=SIZE, height=SIZE)
+        colors = jnp.where((found.face >= 0)[..., None], 1.0, 0.0)
+        return jnp.sum(weights * antialias.antialias(colors, found, vertices, triangles.topology(faces)))
+
+    grads = np.asarray(jax.grad(loss)(vertices))
+    assert np.isfinite(grads[:4]).all() and np.abs(grads[:4]).max() > 0.1
+
+
 def test_only_pixels_at_the_outline_change():
     mesh = primitives.box()
     pose = transforms.look_at(jnp.array([1.5, -2.0, 0.5]), jnp.zeros(3), jnp.array([0.0, 0.0, 1.0]))
