@@ -122,16 +122,21 @@ def fragments(triangles: Triangles, edges: Edges, column: Array, row: Array, sid
         return first + right * across.astype(first.dtype) + down * along.astype(first.dtype)
 
     a, b, c = (over(*edge) for edge in zip(*edges))
-    plane = triangles.depth
-    to_x, to_y = (
-        ((pixel * SUBPIXELS + HALF) - place).astype(plane.there.dtype) / SUBPIXELS
-        for pixel, place in ((column, plane.x), (row, plane.y))
-    )
-    first = plane.there + plane.right * to_x + plane.down * to_y
-    depths = over(*(value.astype(jnp.float32) for value in (first, plane.right, plane.down)))
-    depths = jnp.clip(depths, plane.nearest[:, None, None], plane.farthest[:, None, None])
+    depths = over(*(value.astype(jnp.float32) for value in plane(triangles, column, row)))
+    nearest, farthest = triangles.depth.nearest, triangles.depth.farthest
+    depths = jnp.clip(depths, nearest[:, None, None], farthest[:, None, None])
     inside = ((a | b | c) >= 0) & triangles.drawn[:, None, None]
     return jnp.where(inside, pack(depths, triangles.face[:, None, None]), EMPTY)
+
+
+def plane(triangles: Triangles, column: Array, row: Array) -> tuple[Array, Array, Array]:
+    """Depth at the centres of pixels (column, row) [n], and its changes per pixel to the right and down."""
+    depth = triangles.depth
+    to_x, to_y = (
+        ((pixel * SUBPIXELS + HALF) - place).astype(depth.there.dtype) / SUBPIXELS
+        for pixel, place in ((column, depth.x), (row, depth.y))
+    )
+    return depth.there + depth.right * to_x + depth.down * to_y, depth.right, depth.down
 
 
 def pack(depth: Array, face: Array) -> Array:

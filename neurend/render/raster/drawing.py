@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -12,9 +11,8 @@ from neurend.render.raster.coverage import Corners, Triangles
 from neurend.render.raster.screen import HALF, Screen
 from neurend.typing import Array
 
-# Side of the blocks that large triangles are drawn in, and how many at a time.
-SIDE, _BLOCKS = 32, 64
-PADDING = SIDE
+# What may be drawn beyond the picture's right and lower border.
+PADDING = 32
 
 
 class Canvas(NamedTuple):
@@ -61,59 +59,40 @@ def gather(
 
 def small(triangles: Triangles, canvas: Canvas, side: int) -> Canvas:
     """Draws triangles whose pixels fit one window of `side` x `side` each."""
-    column, row = _first_pixel(triangles.x), _first_pixel(triangles.y)
+    column, row = first_pixel(triangles.x), first_pixel(triangles.y)
     edges = coverage.edges(triangles, column, row, jnp.int32)
-    return _store(canvas, coverage.fragments(triangles, edges, column, row, side), column, row)
+    return store(canvas, coverage.fragments(triangles, edges, column, row, side), column, row)
 
 
-def large(triangles: Triangles, canvas: Canvas) -> Canvas:
-    """Draws triangles of any size, block by block."""
-    left, top = _first_pixel(triangles.x), _first_pixel(triangles.y)
-    columns = jnp.maximum(jnp.minimum(_last_pixel(triangles.x), canvas.width - 1) - left + 1, 0)
-    rows = jnp.maximum(jnp.minimum(_last_pixel(triangles.y), canvas.height - 1) - top + 1, 0)
-    across = _ceil_divide(columns, SIDE)
-    counts = jnp.where(triangles.drawn, across * _ceil_divide(rows, SIDE), 0)
-    last = jnp.cumsum(counts)
-    first = last - counts
-
-    def draw(k: Array, canvas: Canvas) -> Canvas:
-        block = k * _BLOCKS + jnp.arange(_BLOCKS, dtype=jnp.int32)
-        owner = jnp.minimum(jnp.searchsorted(last, block, side='right'), last.shape[0] - 1).astype(jnp.int32)
-        own, begin, nx, x0, y0 = jax.tree.map(
-            lambda values: values.at[owner].get(mode='promise_in_bounds'), (triangles, first, across, left, top)
-        )
-        rank = block - begin
-        nx = jnp.maximum(nx, 1)
-        column, row = x0 + SIDE * (rank % nx), y0 + SIDE * (rank // nx)
-        own = own._replace(drawn=own.drawn & (block < last[-1]))
-        edges = coverage.edges(own, column, row, jnp.int64)
-        return _store(canvas, coverage.fragments(own, edges, column, row, SIDE), column, row)
-
-    return repeat(_ceil_divide(last[-1], _BLOCKS), draw, canvas)
-
-
-def _store(canvas: Canvas, packed: Array, column: Array, row: Array) -> Canvas:
-    """Keeps the nearest; blocks begin inside the viewport and may reach into the padding."""
-    height, width = canvas.nearest.shape
-    side = packed.shape[-1]
-    places = jnp.stack([jnp.clip(row, 0, height - side), jnp.clip(column, 0, width - side)], axis=-1)
+def store(canvas: Canvas, packed: Array, column: Array, row: Array) -> Canvas:
+    """Keeps the nearest of what is there and of windows [n side side], whose first pixels lie in the viewport."""
     if canvas.previous is not None:
-        dimensions = lax.GatherDimensionNumbers((1, 2), (), (0, 1))
-        previous = lax.gather(canvas.previous, places, dimensions, (side, side), mode='promise_in_bounds')
+        previous = windows(canvas.previous, column, row, packed.shape[-1])
         packed = jnp.where(packed > previous, packed, coverage.EMPTY)
     dimensions = lax.ScatterDimensionNumbers((1, 2), (), (0, 1))
+    places = _places(canvas.nearest, column, row, packed.shape[-1])
     nearest = lax.scatter_min(canvas.nearest, places, packed, dimensions, mode='promise_in_bounds')
     return canvas._replace(nearest=nearest)
 
 
-def _first_pixel(values: Corners) -> Array:
+def windows(values: Array, column: Array, row: Array, side: int) -> Array:
+    """Windows [n side side] of an array, from the pixels (column, row) [n] on."""
+    dimensions = lax.GatherDimensionNumbers((1, 2), (), (0, 1))
+    places = _places(values, column, row, side)
+    return lax.gather(values, places, dimensions, (side, side), mode='promise_in_bounds')
+
+
+def _places(values: Array, column: Array, row: Array, side: int) -> Array:
+    height, width = values.shape
+    return jnp.stack([jnp.clip(row, 0, height - side), jnp.clip(column, 0, width - side)], axis=-1)
+
+
+def first_pixel(values: Corners) -> Array:
+    """The first column (row) of the viewport whose centre is not before the corners."""
     least = jnp.minimum(jnp.minimum(values[0], values[1]), values[2])
     return jnp.maximum((least + HALF - 1) >> 8, 0)
 
 
-def _last_pixel(values: Corners) -> Array:
+def last_pixel(values: Corners) -> Array:
+    """The last column (row) whose centre is not beyond the corners."""
     return (jnp.maximum(jnp.maximum(values[0], values[1]), values[2]) - HALF) >> 8
-
-
-def _ceil_divide(value: Array, divisor: int) -> Array:
-    return (value + divisor - 1) // divisor

@@ -16,7 +16,7 @@ GUARD = 1 << 14
 LARGEST_SIDE = 1 << 13
 # Places of pixels are stored in 14 bits, from -2 on.
 _FIELD = 14
-_ABSENT = np.uint32(0xFFFFFFFF)
+ABSENT = np.uint32(0xFFFFFFFF)
 
 
 class Screen(NamedTuple):
@@ -91,7 +91,7 @@ def snap(vertices: Array, corner: Array, width: int, height: int, near: float) -
     code = code | (direct.astype(jnp.uint32) << 30) | ((finite & ~ahead).astype(jnp.uint32) << 31)
     depth = (jnp.where(ahead, z, 0) / safe).astype(jnp.float32)
     usable = finite & jnp.isfinite(depth)
-    return Screen(column, row, depth + 0.0, jnp.where(usable, code, _ABSENT))
+    return Screen(column, row, depth + 0.0, jnp.where(usable, code, ABSENT))
 
 
 def codes(code: Array, shown: Array) -> Codes:
@@ -107,5 +107,5 @@ def codes(code: Array, shown: Array) -> Codes:
         bottom=down,
         direct=(code >> 30 & 1) == 1,
         behind=(code >> 31) == 1,
-        absent=(code == _ABSENT) | ~shown,
+        absent=(code == ABSENT) | ~shown,
     )

@@ -6,13 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from neurend.numerics import materialize, unstack
 from neurend.render.raster import screen
 from neurend.render.raster.screen import Screen
+from neurend.render.segments import prefix_sum
 from neurend.typing import Array
 
 # Triangles whose pixels fit a window of one of these sides are drawn one window each.
-WINDOWS = (2, 4, 8, 16)
-_BLOCK = 64
+WINDOWS = (1, 2, 4, 8, 16, 32)
+_BLOCK = 32
 
 
 class Listing(NamedTuple):
@@ -61,6 +63,17 @@ def sort(vertices: Screen, faces: Array, width: int, height: int, slack: int) ->
         width, height: of the viewport.
         slack: the largest part that will be asked for.
     """
+    # A branch, so that XLA on a CPU keeps the kinds, which it would find again for everything that reads them.
+    kind = lax.cond(
+        jnp.any(vertices.code != screen.ABSENT),
+        lambda: _kind(vertices, faces, width, height),
+        lambda: jnp.full(faces.shape[1], -1, jnp.int32),
+    )
+    return _listings(kind, slack)
+
+
+def _kind(vertices: Screen, faces: Array, width: int, height: int) -> Array:
+    """[F] place in `Listings`, -1 for what is left out."""
     count = vertices.code.shape[0]
     corners = []
     for indices in faces:
@@ -84,26 +97,41 @@ def sort(vertices: Screen, faces: Array, width: int, height: int, slack: int) ->
     side = jnp.where(far, WINDOWS[-1] + 1, jnp.maximum(columns, rows))
     kind = sum((side > window).astype(jnp.int32) for window in WINDOWS)
     crossing = shown & ~direct & ~(a.behind & b.behind & c.behind)
-    kind = jnp.where(crossing, len(WINDOWS) + 1, jnp.where(covering, kind, -1))
-    return _listings(kind, slack)
+    return jnp.where(crossing, len(WINDOWS) + 1, jnp.where(covering, kind, -1))
 
 
 def _listings(kind: Array, slack: int) -> Listings:
-    """Sorts by kind [F], -1 for what is left out, by running sums of all kinds at once."""
+    """Sorts by kind [F], -1 for what is left out, by running sums of all kinds at once.
+
+    Within a block of 32 they are digits of base 64, four to a number, so that one matrix product has those of four
+    kinds: exactly, since no number reaches 2^24.
+    """
     size, kinds = kind.shape[0], len(WINDOWS) + 2
     blocks = jnp.pad(kind, (0, -size % _BLOCK), constant_values=-1).reshape(-1, _BLOCK)
-    chosen = (blocks[None] == jnp.arange(kinds)[:, None, None]).astype(jnp.float32)
-    # As a matrix product: fast, and kept by XLA, which would find the kinds again for everything below.
-    within = jnp.matmul(chosen, np.triu(np.ones((_BLOCK, _BLOCK), np.float32)), precision='highest').astype(jnp.int32)
-    totals = within[..., -1]
-    after = jnp.cumsum(totals.reshape(-1), dtype=jnp.int32).reshape(totals.shape)
-    member = within > jnp.pad(within[..., :-1], ((0, 0), (0, 0), (1, 0)))
-    place = jnp.sum(jnp.where(member, within + (after - totals)[..., None], 0), axis=0).reshape(-1)
+    upper = np.triu(np.ones((_BLOCK, _BLOCK), np.float32))
+
+    def digit(numbers: Array, kind: Array | int) -> Array:
+        return numbers >> 6 * (kind & 3) & 63
+
+    within = []
+    for first in range(0, kinds, 4):
+        member = (blocks >= first) & (blocks < first + 4)
+        values = jnp.where(member, 1 << 6 * jnp.where(member, blocks - first, 0), 0).astype(jnp.float32)
+        within.append(jnp.matmul(values, upper, precision='highest').astype(jnp.int32))
+    totals = jnp.stack([digit(within[k // 4][:, -1], k) for k in range(kinds)])
+    after = prefix_sum(totals.reshape(-1)).reshape(totals.shape)
+    before = jnp.stack(materialize(unstack(after - totals, axis=0)))
+    own = digit(jnp.where(blocks < 4, within[0], within[1]), jnp.maximum(blocks, 0))
+    begin = sum(jnp.where(blocks == k, before[k][:, None], 0) for k in range(kinds)).astype(jnp.int32)
+    place = jnp.where(blocks >= 0, begin + own - 1, size + slack).reshape(-1)
+    ends = after[:, -1].astype(jnp.int32)
     faces = jnp.zeros(size + slack, jnp.int32)
-    faces = faces.at[jnp.where(place > 0, place - 1, size + slack)].set(
-        jnp.arange(place.shape[0], dtype=jnp.int32), mode='drop'
+    # A branch, so that XLA on a CPU finds places in a loop over all cores and not within that of the scatter.
+    faces = lax.cond(
+        ends[-1] > 0,
+        lambda: faces.at[place].set(jnp.arange(place.shape[0], dtype=jnp.int32), mode='drop'),
+        lambda: faces,
     )
-    ends = after[:, -1]
     begins = jnp.pad(ends[:-1], (1, 0))
     lists = [Listing(faces, begins[k], ends[k] - begins[k]) for k in range(kinds)]
     return Listings(tuple(lists[: len(WINDOWS)]), lists[-2], lists[-1])

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from neurend.render.raster import clipping, coverage, drawing, screen, sorting
+from neurend.render.raster import blocks, clipping, coverage, drawing, screen, sorting
 from neurend.render.raster.coverage import Triangles
 from neurend.render.raster.drawing import Canvas
 from neurend.render.raster.sorting import Listing
 from neurend.typing import Array
 
 # Triangles at a time: of those that fit a window, for each size; large ones; and clipped ones, which become six each.
-_FITTING, _LARGE, _CLIPPED = (16384, 8192, 1024, 256), 1536, 256
+_FITTING, _LARGE, _CLIPPED = (16384, 16384, 8192, 1024, 256, 64), 1536, 256
 
 
 class View(NamedTuple):
@@ -73,13 +73,19 @@ def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[A
 
         whole, cut = lists.large.parts(_LARGE), lists.clipped.parts(_CLIPPED)
 
-        def draw_large(k: Array, canvas: Canvas) -> Canvas:
-            triangles = lax.cond(
-                k < whole,
-                lambda: direct(lists.large, k, _LARGE, jnp.float64),
-                lambda: clipped(jnp.maximum(k - whole, 0)),
-            )
-            return drawing.large(triangles, canvas)
+        def draw_large(canvas: Canvas) -> Array:
+            def body(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+                k, nearest, depths = state
+                triangles = lax.cond(
+                    k < whole,
+                    lambda: direct(lists.large, k, _LARGE, jnp.float64),
+                    lambda: clipped(jnp.maximum(k - whole, 0)),
+                )
+                drawn, depths = blocks.draw(triangles, canvas._replace(nearest=nearest), depths)
+                return k + 1, drawn.nearest, depths
+
+            state = (jnp.int32(0), canvas.nearest, blocks.farthest(canvas))
+            return lax.while_loop(lambda state: state[0] < whole + cut, body, state)[1]
 
         sizes = (view.height + drawing.PADDING, view.width + drawing.PADDING)
 
@@ -93,8 +99,7 @@ def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[A
                     return drawing.small(direct(listing, k, size), canvas, side)
 
                 canvas = drawing.repeat(listing.parts(size), draw_small, canvas)
-            canvas = drawing.repeat(whole + cut, draw_large, canvas)
-            return canvas.nearest
+            return lax.cond(whole + cut > 0, lambda: draw_large(canvas), lambda: canvas.nearest)
 
         def everything() -> tuple[Array, Array]:
             if view.layers == 1:
