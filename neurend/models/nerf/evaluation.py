@@ -10,6 +10,7 @@ from neurend import checks
 from neurend.geometry.cameras import Camera
 from neurend.images import color, metrics, show
 from neurend.models.state import State
+from neurend.render.rendering import Rendering
 from neurend.render.tiled import Tiler
 
 UNSEEN = -1
@@ -46,24 +47,32 @@ def evaluator(
         memory_mb: bound on the growth of memory, in MB.
     """
     tiler = Tiler(render, memory_mb=memory_mb)
-    psnr = jax.jit(metrics.psnr)
-    ssim = jax.jit(metrics.ssim, static_argnames='convention')
 
     def evaluate(state: State, example: Example) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        rendering = tiler(state, example.camera, index=UNSEEN)
-        truth = example.image.astype(np.float32) / 255
-        truth = color.composite(truth, background) if truth.shape[-1] == 4 else truth
-        prediction = np.clip(rendering.rgb, 0, 1)
-        checks.shape(f'image {example.name}', truth, ' '.join(map(str, prediction.shape)), 'Its camera says so.')
-        values = {
-            'psnr': psnr(truth, prediction),
-            'ssim': ssim(truth, prediction, convention='gaussian'),
-            'ssim_uniform': ssim(truth, prediction, convention='uniform'),
-        }
-        if example.mask is not None:
-            values['psnr_masked'] = psnr(truth, prediction, (example.mask > 0).astype(np.float32))
-        shown = show.comparison(truth, prediction, rendering.depth, rendering.alpha)
-        pictures = {str(name): picture for name, picture in zip(show.COMPARISON, shown, strict=True)}
-        return {name: float(value) for name, value in values.items()}, pictures
+        return compare(tiler(state, example.camera, index=UNSEEN), example, background=background)
 
     return evaluate
+
+
+def compare(
+    rendering: Rendering, example: Example, *, background: np.ndarray
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Metrics and pictures of a rendering (NumPy, [H W ...]) of one view, as `evaluator` gives them."""
+    truth = example.image.astype(np.float32) / 255
+    truth = color.composite(truth, background) if truth.shape[-1] == 4 else truth
+    prediction = np.clip(rendering.rgb, 0, 1)
+    checks.shape(f'image {example.name}', truth, ' '.join(map(str, prediction.shape)), 'Its camera says so.')
+    values = {
+        'psnr': _psnr(truth, prediction),
+        'ssim': _ssim(truth, prediction, convention='gaussian'),
+        'ssim_uniform': _ssim(truth, prediction, convention='uniform'),
+    }
+    if example.mask is not None:
+        values['psnr_masked'] = _psnr(truth, prediction, (example.mask > 0).astype(np.float32))
+    shown = show.comparison(truth, prediction, rendering.depth, rendering.alpha)
+    pictures = {str(name): picture for name, picture in zip(show.COMPARISON, shown, strict=True)}
+    return {name: float(value) for name, value in values.items()}, pictures
+
+
+_psnr = jax.jit(metrics.psnr)
+_ssim = jax.jit(metrics.ssim, static_argnames='convention')

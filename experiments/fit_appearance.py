@@ -1,0 +1,189 @@
+r"""Learns how a known mesh looks from posed photographs: its texture, the light, and a glossy coat.
+
+    python -m experiments.fit_appearance --flagfile=configs/fit_appearance_spot.flags --data_dir=spot_views \
+        --mesh=meshes/spot_triangulated.obj --workdir=out/spot
+
+Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
+views, the protocol and a contact sheet; the albedo as `texture.png` and on the mesh as `mesh.glb`; and `turntable.mp4`.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend import app, checks
+from neurend.data import photographs, scenes
+from neurend.data.posed import PosedImages, composite
+from neurend.geometry import paths, poses, transforms
+from neurend.images import color, io, metrics, show, video
+from neurend.models.appearance import AppearanceConfig, albedo_of, appearance, roughness_of
+from neurend.models.method import Method
+from neurend.models.nerf.evaluation import Example
+from neurend.models.state import State
+from neurend.scenes import mesh_files
+from neurend.scenes.meshes import Material, Mesh
+from neurend.train import evaluate as evaluation
+from neurend.train import loop, step
+from neurend.train.optimizers import OptimizerConfig
+from neurend.train.optimizers import make as make_optimizer
+
+_WHITE = (1.0, 1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run.
+
+    Attributes:
+        data_dir: folder with posed photographs, on white where they are transparent.
+        mesh: file with what they show, in the world of their files, with UVs.
+        workdir: where results go.
+        appearance: what is learned.
+        views: photographs in the batch of a step.
+        optimizer: of all of it.
+        steps: of training.
+        seed: of the order of photographs.
+        log_every: steps between lines of metrics.
+        evaluate_every: steps between pictures of a few held-out views; 0 for the end alone.
+        checkpoint_every: steps between checkpoints; 0 for the end alone.
+        frames: of the turntable; 0 for none.
+    """
+
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'frames')
+
+    data_dir: str
+    mesh: str
+    workdir: str = 'out/fit_appearance'
+    appearance: AppearanceConfig = dataclasses.field(default_factory=AppearanceConfig)
+    views: int = 1
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(learning_rate=0.05, final_learning_rate=1.5e-3)
+    )
+    steps: int = 1500
+    seed: int = 0
+    log_every: int = 100
+    evaluate_every: int = 500
+    checkpoint_every: int = 0
+    frames: int = 60
+
+
+def main(config: Config) -> evaluation.Table:
+    """Learns, evaluates, writes; returns the table of the held-out views."""
+    train, test = (scenes.read(config.data_dir, split=split) for split in ('train', 'test'))
+    size = photographs.size_of(train)
+    mesh = mesh_files.read(config.mesh)
+    placed = dataclasses.replace(mesh, vertices=_apply(train.scene_from_source, mesh.vertices))
+    stepper = step.stepper(make_optimizer(config.optimizer, steps=config.steps))
+    method = appearance(config.appearance, placed, size=size, stepper=stepper, background=_WHITE)
+    views = [Example(test.names[k], test.camera(k), test.images[k]) for k in range(len(test))]
+    state = loop.fit(
+        method,
+        photographs.photograph_source(train, views=config.views, background=_WHITE),
+        workdir=config.workdir,
+        steps=config.steps,
+        seed=config.seed,
+        evaluation=views[:: max(1, len(views) // 4)],
+        log_every=config.log_every,
+        evaluate_every=config.evaluate_every,
+        checkpoint_every=config.checkpoint_every,
+    )
+    state = jax.device_get(state)
+    table = report(config, method, state, views, train)
+    write_mesh(Path(config.workdir), mesh, state)
+    if config.frames:
+        target = Path(config.workdir) / 'turntable.mp4'
+        video.write(target, turntable(method, state, train, config.frames), fps=30)
+        app.say(str(target))
+    return table
+
+
+def report(config: Config, method: Method, state: State, views: list[Example], train: PosedImages) -> evaluation.Table:
+    """Evaluates all held-out views beside two baselines; prints and writes the table and a contact sheet."""
+    folder = Path(config.workdir) / 'evaluation_test'
+    shown = {views[k].name for k in range(0, len(views), max(1, len(views) // 4))}
+    rows, labels = [], []
+
+    def each(name: str, values: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
+        if name in shown:
+            rows.append([pictures[kind] for kind in show.COMPARISON])
+            labels.append(f'{name}   {values["psnr"]:.2f} dB')
+
+    what = dataclasses.asdict(config.appearance)
+    protocol = {
+        'scene': config.data_dir,
+        'method': f'appearance of {config.mesh}, {int(state.step)} steps, {what}',
+        'split': 'test, all views',
+        'size': '{} x {}'.format(*photographs.size_of(train)),
+        'downscaling': 'none',
+        'background': 'white',
+        'crop': 'none, all pixels',
+        'baselines, psnr': baselines(method, state, views, train),
+    }
+    table = evaluation.evaluate(method, state, views, protocol=protocol, each=each)
+    table.write(folder)
+    io.write(folder / 'contact_sheet.png', show.contact_sheet(rows, columns=show.COMPARISON, labels=labels))
+    print(table.text(), end='')
+    if config.appearance.coat:
+        print(f'roughness of the coat: {float(roughness_of(state.weights)):.3f}')
+    return table
+
+
+def baselines(method: Method, state: State, views: list[Example], train: PosedImages) -> dict[str, float]:
+    """Mean PSNR of the nearest training photograph, and of the mesh in the mean colour of the training photographs."""
+    centers = np.asarray(train.cameras.world_from_camera)[:, :3, 3]
+    images = [composite(image, 1.0) for image in train.images]
+    inside = np.concatenate([image[image[..., 3] == 255][:, :3] for image in train.images if image.shape[-1] == 4])
+    mean = inside.mean(0, dtype=np.float64).astype(np.float32) / 255 if len(inside) else None
+    drawn = jax.jit(method.render)
+    found: dict[str, list[float]] = {}
+    for view in views:
+        truth = composite(view.image, 1.0)
+        near = np.argmin(np.linalg.norm(centers - np.asarray(view.camera.world_from_camera)[:3, 3], axis=-1))
+        guesses = {'nearest photograph': images[near]}
+        if mean is not None:
+            alpha = np.asarray(drawn(state, jax.tree.map(jnp.asarray, view.camera)).alpha)[..., None]
+            guesses['mean colour'] = alpha * mean + 1 - alpha
+        for name, guess in guesses.items():
+            found.setdefault(name, []).append(float(metrics.psnr(jnp.asarray(guess), jnp.asarray(truth))))
+    return {name: round(float(np.mean(values)), 2) for name, values in found.items()}
+
+
+def write_mesh(folder: Path, mesh: Mesh, state: State) -> None:
+    """Writes the albedo as a picture and on the mesh."""
+    albedo = np.clip(np.asarray(color.srgb_from_linear(albedo_of(state.weights))), 0, 1)
+    io.write(folder / 'texture.png', albedo)
+    roughness = np.float32(roughness_of(state.weights)) if 'roughness' in state.weights else np.float32(1)
+    material = Material(np.ones(3, np.float32), np.float32(0), roughness, albedo, 'learned')
+    path = folder / 'mesh.glb'
+    try:
+        mesh_files.write(path, dataclasses.replace(mesh, material=None, materials=(material,)))
+    except checks.InputError as error:
+        app.say(f'{path}: not written ({error})')
+
+
+def turntable(method: Method, state: State, train: PosedImages, frames: int) -> Iterator[np.ndarray]:
+    """Pictures from a circle about what the training cameras look at, at their median height."""
+    given = jnp.asarray(train.cameras.world_from_camera)
+    center, up = poses.focus_point(given), -jnp.mean(given[:, :3, 1], axis=0)
+    up = up / jnp.linalg.norm(up)
+    offsets = np.asarray(given[:, :3, 3] - center[None])
+    distances = np.linalg.norm(offsets, axis=-1)
+    elevation = float(np.median(np.arcsin(offsets @ np.asarray(up) / distances)))
+    way = paths.orbit(frames, radius=float(np.median(distances)), elevation=elevation, center=center, up=up)
+    camera = jax.tree.map(jnp.asarray, train.camera(0))
+    drawn = jax.jit(method.render)
+    for pose in way:
+        yield np.clip(np.asarray(drawn(state, dataclasses.replace(camera, world_from_camera=pose)).rgb), 0, 1)
+
+
+def _apply(similarity: np.ndarray, points: Any) -> np.ndarray:
+    return np.asarray(transforms.apply(jnp.asarray(similarity, jnp.float32), jnp.asarray(points)))
+
+
+if __name__ == '__main__':
+    app.run(main, Config)
