@@ -74,8 +74,8 @@ def levenberg_marquardt(
         residual = flat(x)
         return residual, residual
 
-    def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
-        x, cost, damping = carry
+    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        x, damping = carry
         jacobian, residual = jax.jacfwd(with_values, has_aux=True)(x)
         normal = jnp.matmul(jacobian.T, jacobian, precision='highest')
         slope = jnp.matmul(jacobian.T, residual, precision='highest')
@@ -84,13 +84,12 @@ def levenberg_marquardt(
         # In units in which the diagonal is 1: what is left of the condition is that of the problem, not of the units.
         scale = jax.lax.rsqrt(jnp.maximum(diagonal, least))
         matrix = normal * scale[:, None] * scale[None] + damping * jnp.eye(len(x), dtype=x.dtype)
-        change = -scale * jnp.linalg.solve(matrix, scale * slope)
-        tried = x + change
-        new = half_squares(flat(tried))
+        tried = x - scale * jnp.linalg.solve(matrix, scale * slope)
+        cost, new = half_squares(residual), half_squares(flat(tried))
         better = new < cost
         x, cost = jnp.where(better, tried, x), jnp.where(better, new, cost)
-        return (x, cost, damping * jnp.where(better, _SMALLER, _LARGER).astype(x.dtype)), (cost, x)
+        return (x, damping * jnp.where(better, _SMALLER, _LARGER).astype(x.dtype)), (cost, x)
 
-    start = (first, half_squares(flat(first)), jnp.asarray(damping, first.dtype))
-    (last, cost, damping), (costs, path) = jax.lax.scan(step, start, length=steps)
-    return Solution(unflatten(last), cost, damping, costs, jax.vmap(unflatten)(path))
+    start = (first, jnp.asarray(damping, first.dtype))
+    (last, damping), (costs, path) = jax.lax.scan(step, start, length=steps)
+    return Solution(unflatten(last), costs[-1], damping, costs, jax.vmap(unflatten)(path))

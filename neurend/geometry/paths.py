@@ -53,6 +53,38 @@ def orbit(
 
 
 @functools.partial(jax.jit, static_argnames='num')
+def sphere(
+    num: int,
+    *,
+    radius: float,
+    center: Array | tuple[float, float, float] = (0.0, 0.0, 0.0),
+    up: Array | tuple[float, float, float] = (0.0, 0.0, 1.0),
+    start: float = 0.0,
+) -> Array:
+    """Poses all around `center`, looking at it, spread evenly over a sphere.
+
+    They lie on a Fibonacci lattice (Swinbank and Purser, 2006).
+
+    Args:
+        num: number of poses.
+        radius: distance from the centre.
+        center: [3] what to look at.
+        up: [3] upward in the pictures; the first pose is seen from below, the last from above.
+        start: angle about `up` of the first pose, in radians, to have other poses.
+
+    Returns:
+        [num 4 4]
+    """
+    center, up = jnp.asarray(center, float), normalize(jnp.asarray(up, float))
+    first, second = _across(up)
+    height = (2 * jnp.arange(num) + 1) / num - 1
+    angle = start + jnp.arange(num) * (np.pi * (3 - np.sqrt(5)))
+    outward = jnp.cos(angle)[:, None] * first[None] + jnp.sin(angle)[:, None] * second[None]
+    level = jnp.sqrt(1 - height**2)
+    return transforms.look_at(center[None] + radius * (level[:, None] * outward + height[:, None] * up[None]), center, up)
+
+
+@functools.partial(jax.jit, static_argnames='num')
 def spiral(poses: Array, *, focus: float, num: int = 120, turns: float = 2.0, z_rate: float = 0.5) -> Array:
     """The spiral of LLFF and NeRF for forward-facing captures, around the average pose.
 

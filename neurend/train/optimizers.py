@@ -3,14 +3,15 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from neurend.checks import InputError
-from neurend.typing import PyTree
+from neurend.numerics import safe_divide
+from neurend.typing import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class OptimizerConfig:
 
     Attributes:
         name: 'adam' (Kingma and Ba, 2015), 'adamw' (decoupled weight decay; Loshchilov and Hutter, 2019), 'radam' (Liu
-            et al., 2020) or 'sgd'.
+            et al., 2020), 'uniform_adam' (for vertices; Nicolet et al., 2021) or 'sgd'.
         learning_rate: at the start.
         final_learning_rate: reached at `decay_steps`, log-linearly.
         decay_steps: 0 for the number of steps of the run.
@@ -32,7 +33,7 @@ class OptimizerConfig:
         weight_decay: for 'adamw'.
     """
 
-    name: Literal['adam', 'adamw', 'radam', 'sgd'] = 'adam'
+    name: Literal['adam', 'adamw', 'radam', 'uniform_adam', 'sgd'] = 'adam'
     learning_rate: float = 5e-4
     final_learning_rate: float = 5e-5
     decay_steps: int = 0
@@ -68,8 +69,53 @@ def make(config: OptimizerConfig, *, steps: int) -> optax.GradientTransformation
         return optax.sgd(rate, momentum=config.b1 or None)
     if config.name == 'adamw':
         return optax.adamw(rate, config.b1, config.b2, config.eps, weight_decay=config.weight_decay)
+    if config.name == 'uniform_adam':
+        return uniform_adam(rate, config.b1, config.b2)
     adam = optax.radam if config.name == 'radam' else optax.adam
     return adam(rate, config.b1, config.b2, config.eps)
+
+
+class UniformState(NamedTuple):
+    """State of `uniform_adam`: finished steps, running means of gradients, and of the largest squared gradient."""
+
+    count: Array
+    first: PyTree
+    second: PyTree
+
+
+def uniform_adam(rate: optax.ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999) -> optax.GradientTransformation:
+    """Adam with one second moment for each array, of its largest element (Nicolet et al., 2021).
+
+    Steps keep the direction of the gradient, so that elements that feel little move little: vertices that no silhouette
+    touches stay smooth.
+
+    Args:
+        rate: learning rate, or a schedule of it.
+        b1, b2: decays of the first and the second moment.
+    """
+
+    def init(params: PyTree) -> UniformState:
+        return UniformState(
+            jnp.zeros((), jnp.int32),
+            jax.tree.map(jnp.zeros_like, params),
+            jax.tree.map(lambda leaf: jnp.zeros((), leaf.dtype), params),
+        )
+
+    def update(updates: PyTree, state: Any, params: PyTree = None) -> tuple[PyTree, UniformState]:
+        del params
+        count = state.count + 1
+        first = jax.tree.map(lambda mean, grad: b1 * mean + (1 - b1) * grad, state.first, updates)
+        second = jax.tree.map(
+            lambda mean, grad: b2 * mean + (1 - b2) * jnp.max(jnp.square(grad), initial=0), state.second, updates
+        )
+        size = jnp.asarray(rate(state.count) if callable(rate) else rate)
+
+        def change(mean: Array, square: Array) -> Array:
+            return -size * safe_divide(mean / (1 - b1**count), jnp.sqrt(square / (1 - b2**count)))
+
+        return jax.tree.map(change, first, second), UniformState(count, first, second)
+
+    return optax.GradientTransformation(init, update)
 
 
 def exponential(initial: float, *, factor: float = 0.1, steps: int) -> optax.Schedule:

@@ -104,3 +104,16 @@ def test_says_what_is_wrong_with_a_path_file(tmp_path, text, message):
 def test_says_that_a_path_needs_two_keys():
     with pytest.raises(InputError, match='expected at least 2'):
         paths.spline(jnp.eye(4)[None], 3)
+
+
+def test_sphere_is_seen_alike_from_all_around():
+    path = np.asarray(paths.sphere(200, radius=3.0, center=(1.0, -2.0, 0.5), up=(0.0, 1.0, 0.0)))
+    _assert_looks_at(path, [1.0, -2.0, 0.5])
+    outward = (path[:, :3, 3] - [1.0, -2.0, 0.5]) / 3
+    np.testing.assert_allclose(np.linalg.norm(outward, axis=-1), 1, rtol=1e-5)
+    # Spread evenly: no preferred direction, of the first or of the second order, and no two near each other.
+    np.testing.assert_allclose(outward.mean(0), 0, atol=5e-3)
+    np.testing.assert_allclose(outward.T @ outward / 200, np.eye(3) / 3, atol=5e-3)
+    cosine = outward @ outward.T - 2 * np.eye(200)
+    assert np.degrees(np.arccos(cosine.max())) > 0.75 * np.degrees(np.sqrt(4 * np.pi / 200))
+    assert (path[:, 1, 1] < 0).all()

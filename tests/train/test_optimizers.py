@@ -68,3 +68,20 @@ def test_each_name_has_its_optimizer():
     np.testing.assert_array_equal(updates['field']['kernel'], [-2, -2, -2])
     with pytest.raises(InputError, match='parameter field/kernel: none of'):
         optimizers.by_name({'^poses/': optax.sgd(0.5)}).init(params)
+
+
+def test_uniform_adam_keeps_the_direction_of_gradients_and_steps_by_its_rate():
+    optimizer = optimizers.uniform_adam(lambda step: 0.1 / (1 + step), b1=0.9, b2=0.99)
+    grads = {'a': jnp.array([[3.0, -4.0], [0.0, 1.0]]), 'b': jnp.zeros(2)}
+    state = optimizer.init(grads)
+    for step in range(3):
+        # Of a constant gradient both means are right at once: the largest element moves by the rate.
+        change, state = optimizer.update(grads, state)
+        np.testing.assert_allclose(change['a'], -0.1 / (1 + step) * grads['a'] / 4, rtol=1e-5)
+        np.testing.assert_array_equal(change['b'], 0)
+    # Then the means, by hand.
+    change, state = optimizer.update({'a': jnp.full((2, 2), 8.0), 'b': jnp.ones(2)}, state)
+    first = 0.9 * (1 - 0.9**3) * np.asarray(grads['a']) + 0.1 * 8
+    second = 0.99 * (1 - 0.99**3) * 16 + 0.01 * 64
+    expected = -0.1 / 4 * (first / (1 - 0.9**4)) / np.sqrt(second / (1 - 0.99**4))
+    np.testing.assert_allclose(change['a'], expected, rtol=1e-4)

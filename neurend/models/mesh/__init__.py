@@ -1,0 +1,1 @@
+"""Meshes that are fitted to pictures."""
