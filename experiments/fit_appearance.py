@@ -33,6 +33,7 @@ from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
 
 _WHITE = (1.0, 1.0, 1.0)
+_SHOWN = ('truth', 'prediction', 'error')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +106,12 @@ def main(config: Config) -> evaluation.Table:
 def report(config: Config, method: Method, state: State, views: list[Example], train: PosedImages) -> evaluation.Table:
     """Evaluates all held-out views beside two baselines; prints and writes the table and a contact sheet."""
     folder = Path(config.workdir) / 'evaluation_test'
-    shown = {views[k].name for k in range(0, len(views), max(1, len(views) // 4))}
+    shown = {views[k].name for k in np.linspace(0, len(views) - 1, min(3, len(views))).round().astype(int)}
     rows, labels = [], []
 
     def each(name: str, values: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
         if name in shown:
-            rows.append([pictures[kind] for kind in show.COMPARISON])
+            rows.append([pictures[kind] for kind in _SHOWN])
             labels.append(f'{name}   {values["psnr"]:.2f} dB')
 
     what = dataclasses.asdict(config.appearance)
@@ -126,7 +127,7 @@ def report(config: Config, method: Method, state: State, views: list[Example], t
     }
     table = evaluation.evaluate(method, state, views, protocol=protocol, each=each)
     table.write(folder)
-    io.write(folder / 'contact_sheet.png', show.contact_sheet(rows, columns=show.COMPARISON, labels=labels))
+    io.write(folder / 'contact_sheet.png', show.contact_sheet(rows, columns=_SHOWN, labels=labels))
     print(table.text(), end='')
     if config.appearance.coat:
         print(f'roughness of the coat: {float(roughness_of(state.weights)):.3f}')

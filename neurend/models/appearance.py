@@ -2,8 +2,8 @@
 
 Pictures are drawn whole: rasterized, textured, shaded, and antialiased in linear light. Light that does not turn with
 the camera and albedo are only known as a product, up to a factor for each colour channel, and where the light changes
-slowly over the surface up to that too; `smoothness` leaves slow changes to the light. Shadows and light from surface to
-surface become part of the albedo.
+slowly over the surface up to that too; `smoothness` draws slow changes from the albedo to the light, but not all of
+them. Shadows and light from surface to surface become part of the albedo.
 """
 
 import dataclasses
