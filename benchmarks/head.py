@@ -75,25 +75,27 @@ class Head(NamedTuple):
 def read(root: Path, count: int | None) -> tuple[Head, list[str]]:
     """The head of the talking-head set, decimated to about `count` triangles, and the names of its expressions."""
     model, track = np.load(root / 'ict_face' / 'ict_face.npz'), np.load(root / 'talking_head' / 'tracking.npz')
+    names = [str(name) for name in model['expression_names']]
     source, faces, uvs = (track[f'mesh_{name}'] for name in ('vertex_source', 'faces', 'uvs'))
     identity = np.tensordot(track['identity'], model['identity_deltas'].astype(np.float32), 1)
     vertices = (model['vertices'] + identity)[source]
     deltas = model['expression_deltas'].astype(np.float32)[:, source]
     if count is not None:
-        small = remesh.decimate(Mesh(vertices, faces), count)
-        index, weights = correspond(vertices, faces, small)
-        vertices, faces = np.asarray(small.vertices), np.asarray(small.faces)
+        # With the mouth open, where what is near on one lip is not near on the other.
+        opened = vertices + deltas[names.index('jawOpen')]
+        small = remesh.decimate(Mesh(opened, faces), count)
+        index, weights = correspond(opened, faces, small)
         uvs = np.einsum('vk,vkc->vc', weights, uvs[index])
         deltas = np.einsum('vk,evkc->evc', weights, deltas[:, index])
+        vertices, faces = np.asarray(small.vertices) - deltas[names.index('jawOpen')], np.asarray(small.faces)
     # Vertices are split at the seams of the texture, the surface is not.
-    _, first, same = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    _, first, same = np.unique(np.round(vertices, 4), axis=0, return_index=True, return_inverse=True)
     welded = same.reshape(-1)[faces].astype(np.int32)
     albedo = color.linear_from_srgb(
         io.read(root / 'talking_head' / 'albedo_for_reference.png')[..., :3] / np.float32(255)
     )
     arrays = (vertices[first], deltas[:, first], welded, uvs, faces.astype(np.int32))
     topology = triangles.Topology(*map(jnp.asarray, triangles.topology(welded)))
-    names = [str(name) for name in model['expression_names']]
     return Head(
         *(jnp.asarray(a, a.dtype if a.dtype == np.int32 else np.float32) for a in arrays), topology, albedo
     ), names
