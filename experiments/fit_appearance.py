@@ -4,7 +4,7 @@ r"""Learns how a known mesh looks from posed photographs: its texture, the light
         --mesh=meshes/spot_triangulated.obj --workdir=out/spot
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
-views, the protocol and a contact sheet; the albedo as `texture.png` and on the mesh as `mesh.glb`; and `turntable.mp4`.
+views, the protocol, and pictures of some; the albedo as `texture.png` and on the mesh as `mesh.glb`; and `turntable.mp4`.
 """
 
 import dataclasses
@@ -104,15 +104,15 @@ def main(config: Config) -> evaluation.Table:
 
 
 def report(config: Config, method: Method, state: State, views: list[Example], train: PosedImages) -> evaluation.Table:
-    """Evaluates all held-out views beside two baselines; prints and writes the table and a contact sheet."""
+    """Evaluates all held-out views beside two baselines; prints and writes the table and pictures."""
     folder = Path(config.workdir) / 'evaluation_test'
     shown = {views[k].name for k in np.linspace(0, len(views) - 1, min(3, len(views))).round().astype(int)}
-    rows, labels = [], []
+    sheets = {}
 
     def each(name: str, values: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
         if name in shown:
-            rows.append([pictures[kind] for kind in _SHOWN])
-            labels.append(f'{name}   {values["psnr"]:.2f} dB')
+            row, label = [pictures[kind] for kind in _SHOWN], f'{name}   {values["psnr"]:.2f} dB'
+            sheets[name.replace('/', '_')] = show.contact_sheet([row], columns=_SHOWN, labels=[label])
 
     what = dataclasses.asdict(config.appearance)
     protocol = {
@@ -127,7 +127,8 @@ def report(config: Config, method: Method, state: State, views: list[Example], t
     }
     table = evaluation.evaluate(method, state, views, protocol=protocol, each=each)
     table.write(folder)
-    io.write(folder / 'contact_sheet.png', show.contact_sheet(rows, columns=_SHOWN, labels=labels))
+    for name, sheet in sheets.items():
+        io.write(folder / f'{name}.png', sheet)
     print(table.text(), end='')
     if config.appearance.coat:
         print(f'roughness of the coat: {float(roughness_of(state.weights)):.3f}')
