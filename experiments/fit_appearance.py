@@ -4,7 +4,7 @@ r"""Learns how a known mesh looks from posed photographs: its texture, the light
         --mesh=meshes/spot_triangulated.obj --workdir=out/spot
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
-views, the protocol, and pictures of some; the albedo as `texture.png` and on the mesh as `mesh.glb`; and `turntable.mp4`.
+views, the protocol, and pictures of some; the albedo as `texture.png` and on the mesh as `mesh.glb`; `turntable.mp4`.
 """
 
 import dataclasses
