@@ -135,6 +135,7 @@ def main():
         'iou_thresholded_min': round(min(hard), 5),
         'depth_difference_max': float(every.max()),
         'depth_difference_mean': float(every.mean()),
+        'depth_off_by_1e-3': int((every > 1e-3).sum()),
         'rays': len(every) + ours + theirs,
         'covered_here_only': ours,
         'covered_there_only': theirs,

@@ -9,12 +9,14 @@ Sources: OpenCV calib3d (the tangential part and three radial terms; the fourth 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurend.geometry.leading import align
 from neurend.numerics import safe_norm
 from neurend.typing import Array
 
 _STEPS = 10
+_ANGLES = 1024
 
 
 def distort(xy: Array, coefficients: Array) -> Array:
@@ -147,6 +149,30 @@ def fisheye_from_direction(directions: Array, coefficients: Array) -> Array:
     scale = jnp.where(before, limit, radius / jnp.where(across > 0, across, 1))
     aside = jnp.stack([radius, jnp.zeros_like(radius)], axis=-1)
     return jnp.where(behind[..., None], aside, xy * scale[..., None])
+
+
+def last_angle(coefficients: Array, *, fisheye: bool, radius: Array | float = jnp.inf) -> Array:
+    """Up to which angle from the axis the image radius grows: farther out the image would lie on itself.
+
+    Args:
+        coefficients: [... 6]; the tangential two are ignored.
+        fisheye: whether they are those of `fisheye_distort` or of `distort`.
+        radius: [...] image radius in normalised coordinates, to stop there if that comes first.
+
+    Returns:
+        [...] radians, in steps of a 1024th of the most there can be, pi for a fisheye and pi/2; without gradient.
+    """
+    coefficients, radius = align((coefficients, 1), (jnp.asarray(radius, coefficients.dtype), 0))
+    coefficients, radius = coefficients[..., None, :], radius[..., None]
+    angles = np.arange(_ANGLES) / _ANGLES * (np.pi if fisheye else np.pi / 2)
+    ideal = jnp.asarray(angles if fisheye else np.tan(angles), coefficients.dtype)
+    ideal = jnp.reshape(ideal, (1,) * (coefficients.ndim - 2) + (-1,))
+    k1, k2, k3, k4 = (coefficients[..., i] for i in range(4))
+    squared = ideal * ideal
+    slope = 1 + squared * (3 * k1 + squared * (5 * k2 + squared * (7 * k3 + squared * 9 * k4)))
+    over = (slope <= 0) | (ideal * (1 + _radial(squared, coefficients)) > radius)
+    last = jnp.where(jnp.any(over, axis=-1), jnp.argmax(over, axis=-1), _ANGLES) - 1
+    return jnp.asarray(angles, coefficients.dtype)[jnp.maximum(last, 0)]
 
 
 def _radial(r2: Array, coefficients: Array) -> Array:

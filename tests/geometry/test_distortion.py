@@ -76,3 +76,16 @@ def test_stays_finite_where_there_is_no_inverse():
     k = jnp.asarray([-0.5, 0, 0, 0, 0, 0])  # r (1 - r^2 / 2) never exceeds 0.55
     value, gradient = jax.jit(jax.value_and_grad(lambda xy: undistort(xy, k).sum()))(jnp.asarray([3.0, 2.0]))
     assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+
+
+def test_last_angle_is_where_the_image_folds_over_or_leaves_a_radius():
+    step = np.pi / 1024
+    # r - 0.3 r^3 turns back at r = 1/sqrt(0.9); for a fisheye that is the angle itself. A pincushion never does.
+    folding, growing = jnp.array([-0.3, 0, 0, 0, 0, 0]), jnp.array([0.3, 0.05, 0, 0, 0, 0])
+    found = distortion.last_angle(jnp.stack([folding, growing]), fisheye=False)
+    np.testing.assert_allclose(found, [np.arctan(1 / np.sqrt(0.9)), np.pi / 2], atol=step)
+    np.testing.assert_allclose(distortion.last_angle(folding, fisheye=True), 1 / np.sqrt(0.9), atol=step)
+    assert distortion.last_angle(growing, fisheye=True) > np.pi - 1.1 * step
+    radius = jnp.array([0.2, 0.5])
+    found = distortion.last_angle(folding, fisheye=True, radius=radius)
+    np.testing.assert_allclose(found - 0.3 * found**3, radius, atol=step)
