@@ -100,7 +100,7 @@ def main(config: Config) -> dict[str, Any]:
 
     app.say('compiling ...')
     find = find.lower(truth).compile()
-    before, after, seconds, first = [], [], [], None
+    before, after, seconds, shown = [], [], [], []
     for number in range(config.starts):
         key = jax.random.key(config.seed + number)
         start = poses.perturbed(
@@ -111,8 +111,8 @@ def main(config: Config) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
         before.append(error(start))
         after.append(error(found.world_from_mesh))
-        if first is None:
-            first = start, found
+        if not shown:
+            shown = [start, found.world_from_mesh]
             blurs = np.repeat(config.blurs, config.steps)
             for blur, (turn, move), cost in zip(blurs, error(found.path), np.asarray(found.costs)):
                 print(f'blur {blur:4.1f}  rotation {turn:8.4f} degrees  translation {move:8.4f} %  cost {cost:.3e}')
@@ -131,7 +131,7 @@ def main(config: Config) -> dict[str, Any]:
         'succeeded': float(np.mean(turns < 0.5)),
         'seconds': float(np.median(seconds)),
     }
-    write(config, mesh, camera, image, (first[0], first[1].world_from_mesh), report)
+    write(config, mesh, camera, image, shown, report)
     return report
 
 
@@ -156,7 +156,7 @@ def example() -> tuple[Mesh, Camera, np.ndarray]:
     return mesh, camera, io.to_uint8(np.concatenate([gray, np.clip(cover, 0, 1)], axis=-1))
 
 
-def write(config: Config, mesh: Mesh, camera: Camera, image: np.ndarray, found: tuple, report: dict) -> None:
+def write(config: Config, mesh: Mesh, camera: Camera, image: np.ndarray, found: list[Any], report: dict) -> None:
     """Writes the report, and the picture beside it with the mesh over it at the start and at the end."""
     folder = Path(config.workdir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,7 @@ def write(config: Config, setup: Setup, state: State, report: dict[str, float]) 
     mesh_files.write(folder / 'fit.obj', mesh)
     (folder / 'report.json').write_text(json.dumps(report))
     enlarged = max(round(_PICTURE / setup.silhouettes.size[0]), 1)
-    size = tuple(enlarged * side for side in setup.silhouettes.size)
+    size = enlarged * setup.silhouettes.size[0], enlarged * setup.silhouettes.size[1]
 
     def drawing(mesh: Mesh) -> Callable[[Camera], np.ndarray]:
         faces, topology = jnp.asarray(mesh.faces), triangles.topology(mesh.faces)
