@@ -5,7 +5,10 @@
 Mitsuba (extra `benchmarks`) traces primary rays with its depth integrator, one sample a pixel, in `llvm_ad_rgb` where
 LLVM is installed (Debian: libllvm19) and `scalar_rgb` otherwise; its acceleration structure is built before the clock
 starts. Calls of both alternate, each is timed by the clock and by the processor time of all threads, and medians are
-compared. The last line printed is JSON. `--quick` takes the small rows and few repetitions.
+compared. Value and gradient are of interpolated vertex colours with respect to vertices and colours; of antialiasing
+with respect to the colours of pixels and vertices; of soft silhouettes (sigma 1e-5 of half the picture's width squared)
+with respect to vertices. How times grow is drawn into the workdir as growth.png. The last line printed is JSON.
+`--quick` takes the small rows and few repetitions.
 """
 
 import argparse
@@ -20,11 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurend.geometry import cameras, clip, transforms, triangles
-from neurend.render import antialias, rasterize, texture
+from neurend.render import antialias, rasterize, soft, texture
 from neurend.scenes import obj
 from neurend.scenes.meshes import Mesh
 
 SIZES = (256, 512, 1024)
+COLUMNS = ('zbuffer', 'mitsuba', 'value_and_grad', 'antialias_grad', 'soft_grad')
 
 
 def bumpy(around: int, along: int) -> Mesh:
@@ -146,33 +150,85 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[]
     return lambda: jax.block_until_ready(program(*arguments)), took, memory
 
 
-def functions(mesh: Mesh, size: int) -> dict[str, Callable[..., Any]]:
-    faces = jnp.asarray(mesh.faces)
-    topology = jax.tree.map(jnp.asarray, triangles.topology(mesh.faces))
-    colors = jnp.asarray(np.random.default_rng(0).uniform(size=mesh.vertices.shape), jnp.float32)
+def functions(size: int) -> dict[str, Callable[..., Any]]:
+    """What is measured, as functions of arrays, so that a mesh is no part of the program."""
     target = jnp.full((size, size, 3), 0.5)
 
-    def zbuffer(vertices: Any) -> Any:
+    def zbuffer(vertices: Any, faces: Any) -> Any:
         found = rasterize.rasterize(vertices, faces, width=size, height=size)
         return found.face, found.depth
 
-    def loss(vertices: Any, colors: Any) -> Any:
-        found = rasterize.rasterize(vertices, faces, width=size, height=size)
-        return jnp.mean((texture.interpolate(colors, faces, found) - target) ** 2)
-
-    def antialiased(vertices: Any, image: Any, found: Any) -> Any:
-        return jnp.mean((antialias.antialias(image, found, vertices, topology) - target) ** 2)
-
-    def pictures(vertices: Any) -> Any:
+    def pictures(vertices: Any, colors: Any, faces: Any) -> Any:
         found = rasterize.rasterize(vertices, faces, width=size, height=size)
         return texture.interpolate(colors, faces, found), found
 
+    def loss(vertices: Any, colors: Any, faces: Any) -> Any:
+        return jnp.mean((pictures(vertices, colors, faces)[0] - target) ** 2)
+
+    def antialiased(vertices: Any, image: Any, found: Any, topology: Any) -> Any:
+        return jnp.mean((antialias.antialias(image, found, vertices, topology) - target) ** 2)
+
+    def silhouette(vertices: Any, faces: Any) -> Any:
+        shown = soft.silhouette(vertices, faces, sigma=1e-5 * (size / 2) ** 2, width=size, height=size)
+        return jnp.mean((shown - target[..., 0]) ** 2)
+
     return {
         'zbuffer': zbuffer,
-        'value_and_grad': lambda vertices: jax.value_and_grad(loss, argnums=(0, 1))(vertices, colors),
-        'antialias': jax.value_and_grad(antialiased, argnums=(0, 1)),
         'pictures': pictures,
+        'value_and_grad': jax.value_and_grad(loss, argnums=(0, 1)),
+        'antialias_grad': jax.value_and_grad(antialiased, argnums=(0, 1)),
+        'soft_grad': jax.value_and_grad(silhouette),
     }
+
+
+def row(mesh: Mesh, view: cameras.Camera, mitsuba: Mitsuba, folder: Path, seconds: float) -> dict[str, dict[str, Any]]:
+    """Milliseconds by the clock and of processors, seconds of compilation and megabytes of temporary memory."""
+    size = int(view.size[0])
+    vertices = jax.jit(clip.from_camera)(view, jnp.asarray(mesh.vertices))
+    colors = jnp.asarray(np.random.default_rng(0).uniform(size=mesh.vertices.shape), jnp.float32)
+    faces, topology = jax.tree.map(jnp.asarray, (mesh.faces, triangles.topology(mesh.faces)))
+    made = functions(size)
+    image, found = jax.jit(made['pictures'])(vertices, colors, faces)
+    programs = {
+        'zbuffer': compiled(made['zbuffer'], vertices, faces),
+        'value_and_grad': compiled(made['value_and_grad'], vertices, colors, faces),
+        'antialias_grad': compiled(made['antialias_grad'], vertices, image, found, topology),
+        'soft_grad': compiled(made['soft_grad'], vertices, faces),
+    }
+    trace = mitsuba.scene(mesh, view, folder)
+    agree(found, trace(), view)
+    calls = {name: call for name, (call, _, _) in programs.items()}
+    times = measure({'zbuffer': calls.pop('zbuffer'), 'mitsuba': trace}, seconds)
+    for name, call in calls.items():
+        times |= measure({name: call}, seconds)
+    return {
+        'wall': {name: wall for name, (wall, _) in times.items()},
+        'processor': {name: processor for name, (_, processor) in times.items()},
+        'compile': {name: took for name, (_, took, _) in programs.items()},
+        'memory': {name: memory for name, (_, _, memory) in programs.items()},
+    }
+
+
+def plot(found: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
+    """How times grow with triangles at 512x512, and with pixels for spot and 100k triangles."""
+    import matplotlib
+
+    matplotlib.use('agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), sharey=True, constrained_layout=True)
+    counts = {'1k_512': 1024, '10k_512': 10000, '100k_512': 99856, '1M_512': 1000000}
+    series = [('triangles, 512x512', counts)]
+    series += [(f'pixels, {name}', {f'{name}_{size}': size * size for size in SIZES}) for name in ('spot', '100k')]
+    for axis, (title, places) in zip(axes, series):
+        rows = {name: place for name, place in places.items() if name in found}
+        for column in COLUMNS:
+            axis.loglog(list(rows.values()), [found[name]['wall'][column] for name in rows], 'o-', label=column)
+        axis.set_xlabel(title)
+        axis.grid(True, which='both', alpha=0.3)
+    axes[0].set_ylabel('milliseconds')
+    axes[0].legend()
+    figure.savefig(path, dpi=80)
 
 
 def main():
@@ -194,34 +250,24 @@ def main():
         'overdraw': overdrawn(),
     }
     mitsuba = Mitsuba()
-    result: dict[str, Any] = {
-        key: {} for key in ('zbuffer_ms', 'mitsuba_ms', 'value_and_grad_ms', 'antialias_grad_ms')
-    }
-    heads = ('z-buffer', 'mitsuba', 'value and grad', 'antialias grad')
-    print(f'{"wall / CPU ms":14s} {" ".join(f"{head:>16s}" for head in heads)}  compile s, MB (z-buffer; gradient)')
+    print(f'{"wall / CPU ms":14s} {" ".join(f"{column:>16s}" for column in COLUMNS)}  compile s; temporary MB')
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, mesh in meshes.items():
         for size in SIZES[: 1 if options.quick else None]:
-            row = f'{name}_{size}'
-            if not row.startswith(options.rows) or (options.quick and name in ('100k', '1M')):
+            label = f'{name}_{size}'
+            if not label.startswith(options.rows) or (options.quick and name in ('100k', '1M')):
                 continue
             view = camera(size, name == 'overdraw')
-            vertices = jax.jit(clip.from_camera)(view, jnp.asarray(mesh.vertices))
-            made = functions(mesh, size)
-            image, found = jax.jit(made['pictures'])(vertices)
-            zbuffer, took, memory = compiled(made['zbuffer'], vertices)
-            gradient, gradient_took, gradient_memory = compiled(made['value_and_grad'], vertices)
-            edges, _, _ = compiled(made['antialias'], vertices, image, found)
-            trace = mitsuba.scene(mesh, view, folder)
-            agree(found, trace(), view)
-            seconds = 1.0 if options.quick else options.seconds
-            times = measure({'zbuffer': zbuffer, 'mitsuba': trace}, seconds)
-            times |= measure({'value_and_grad': gradient, 'antialias_grad': edges}, seconds)
-            for key, (wall, _) in times.items():
-                result[f'{key}_ms'][row] = round(wall, 2)
-            cells = ' '.join(f'{wall:8.2f} /{processor:6.1f}' for wall, processor in times.values())
-            print(
-                f'{row:14s} {cells}  {took:.1f}, {memory:.0f}; {gradient_took:.1f}, {gradient_memory:.0f}', flush=True
-            )
+            found[label] = row(mesh, view, mitsuba, folder, 1.0 if options.quick else options.seconds)
+            wall, processor, took, memory = found[label].values()
+            cells = ' '.join(f'{wall[column]:8.2f} /{processor[column]:6.1f}' for column in COLUMNS)
+            took, memory = (', '.join(f'{value:.0f}' for value in part.values()) for part in (took, memory))
+            print(f'{label:14s} {cells}  {took}; {memory}', flush=True)
+    plot(found, folder / 'growth.png')
+    result: dict[str, Any] = {
+        f'{column}_ms': {label: round(parts['wall'][column], 2) for label, parts in found.items()} for column in COLUMNS
+    }
+    result['compile_s'] = round(max(max(parts['compile'].values()) for parts in found.values()), 1)
     result |= {'mitsuba_variant': mitsuba.variant, 'device': jax.devices()[0].device_kind}
     print(json.dumps(result))
 

@@ -20,11 +20,11 @@ _primitive = Primitive('linear')
 _primitive.multiple_results = True
 
 
-def linear(forward: Map, transpose: Map, residuals: Any, inputs: Any) -> Any:
+def linear(forward: Map, transpose: Map, residuals: Any, inputs: Any, *, plain: Map | None = None) -> Any:
     """Computes `forward(residuals, inputs)`, which is linear in the inputs; reverse mode is `transpose(residuals, y)`.
 
     Under vmap members are computed in turn, so that loops stay as short as each member's own. Derivatives with respect
-    to the residuals are those of `forward`, and of what JAX makes its transpose: it must not hold loops of dynamic
+    to the residuals are those of `plain`, and of what JAX makes its transpose: it must not hold loops of dynamic
     length where second derivatives in reverse mode are wanted.
 
     Args:
@@ -32,6 +32,7 @@ def linear(forward: Map, transpose: Map, residuals: Any, inputs: Any) -> Any:
         transpose: gives a pytree like the inputs, from one like the outputs.
         residuals: pytree of arrays of any type.
         inputs: pytree of float arrays.
+        plain: the same as `forward`, which it is if not given.
 
     Returns:
         What `forward` gives.
@@ -51,11 +52,14 @@ def linear(forward: Map, transpose: Map, residuals: Any, inputs: Any) -> Any:
     def back(kept: list, given: list) -> list:
         return jax.tree.leaves(transpose(kept_tree.unflatten(kept), out_tree.unflatten(given)))
 
+    def plain_ahead(kept: list, given: list) -> list:
+        return jax.tree.leaves((plain or forward)(kept_tree.unflatten(kept), given_tree.unflatten(given)))
+
     def plain_back(kept: list, given: list) -> list:
-        return jax.linear_transpose(lambda x: ahead(kept, x), shapes)(given)[0]
+        return jax.linear_transpose(lambda x: plain_ahead(kept, x), shapes)(given)[0]
 
     return out_tree.unflatten(
-        _primitive.bind(*kept, *given, pair=((ahead, ahead), (back, plain_back)), kept_count=len(kept))
+        _primitive.bind(*kept, *given, pair=((ahead, plain_ahead), (back, plain_back)), kept_count=len(kept))
     )
 
 

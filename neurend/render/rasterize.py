@@ -8,6 +8,7 @@ size of triangles on screen; shapes depend on sizes alone.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ import numpy as np
 from neurend import checks
 from neurend.geometry.leading import floating
 from neurend.numerics import materialize, safe_divide
-from neurend.render.raster import screen, visible
+from neurend.render.raster import pixels, screen, visible
+from neurend.render.raster.pixels import Place
 from neurend.typing import Array
 
 CULLED = {'none': 0, 'back': 1, 'front': -1}
@@ -176,60 +178,51 @@ def barycentrics(vertices: Array, faces: Array, face: Array, corner: Array) -> t
     Returns:
         Barycentrics [... H W 3] and their derivatives per pixel [... H W 3 2], as in `Fragments`.
     """
-    vertices, faces = floating(vertices), jnp.asarray(faces)
-    shown = face >= 0
-    height, width = face.shape[-2:]
-    first = jnp.asarray(corner).astype(vertices.dtype)
-    origin, planes = _planes(vertices, faces, first, jnp.array([width, height], vertices.dtype))
+    vertices, faces, corner = floating(vertices), jnp.asarray(faces), jnp.asarray(corner)
+    *leading, height, width = face.shape
+    layers = math.prod(leading)
+    shown = pixels.Shown(face.reshape(layers * height, width), faces, corner)
+    table, nothing = vertices[:, jnp.array([0, 1, 3])], jnp.zeros((*shown.face.shape, 0), vertices.dtype)
+    weights, derivatives = (
+        pixels.evaluate(function, layers, table, nothing, shown) for function in (_weights, _derivatives)
+    )
+    return weights.reshape(*face.shape, 3), derivatives.reshape(*face.shape, 3, 2)
 
-    def at(values: Array) -> Array:
-        return values.at[jnp.maximum(face, 0)].get(mode='promise_in_bounds')
 
-    front = (1,) * (face.ndim - 2)
-    px = jnp.reshape(jnp.arange(width) + 0.5, (*front, 1, width)).astype(vertices.dtype) + first[0]
-    py = jnp.reshape(jnp.arange(height) + 0.5, (*front, height, 1)).astype(vertices.dtype) + first[1]
-    dx, dy = px - at(origin[0]), py - at(origin[1])
-    areas = [at(constant) + at(right) * dx + at(down) * dy for constant, right, down in planes]
-    areas = materialize(areas)
+def _weights(corners: list[list[Array]], _: list[Array], place: Place) -> list[Array]:
+    areas, _ = _areas(corners, place)
     total = areas[0] + areas[1] + areas[2]
-    inverse = jnp.where(shown, safe_divide(jnp.ones_like(total), total), 0)
-    weights = [area * inverse for area in areas]
-    derivatives = []
-    for axis in (1, 2):
-        changes = [at(plane[axis]) for plane in planes]
-        derivatives.append(
-            jnp.stack([(change - weight * sum(changes)) * inverse for change, weight in zip(changes, weights)], axis=-1)
-        )
+    inverse = safe_divide(jnp.ones_like(total), total)
     # Coverage is that of snapped corners, which reach beyond the triangle by a fraction of 1/256 pixel.
-    kept = [jnp.maximum(weight, 0) for weight in weights]
+    kept = [jnp.maximum(area * inverse, 0) for area in areas]
     sum_kept = kept[0] + kept[1] + kept[2]
-    flat = shown & (sum_kept == 0)  # no area but for the snapping: any place will do
-    scale = jnp.where(shown, safe_divide(jnp.ones_like(total), sum_kept), 0)
-    weights = materialize([jnp.where(flat, 1 / 3, weight * scale) for weight in kept])
-    return jnp.stack(weights, axis=-1), jnp.stack(derivatives, axis=-1)
+    flat = sum_kept == 0  # no area but for the snapping: any place will do
+    scale = safe_divide(jnp.ones_like(total), sum_kept)
+    return [jnp.where(flat, 1 / 3, weight * scale) for weight in kept]
 
 
-def _planes(vertices: Array, faces: Array, first: Array, size: Array) -> tuple[list[Array], list[list[Array]]]:
-    """Barycentrics of all faces before normalisation, as linear functions over the image.
+def _derivatives(corners: list[list[Array]], _: list[Array], place: Place) -> list[Array]:
+    areas, changes = _areas(corners, place)
+    total = areas[0] + areas[1] + areas[2]
+    inverse = safe_divide(jnp.ones_like(total), total)
+    sums = [sum(change[axis] for change in changes) for axis in range(2)]
+    return [
+        (change[axis] - area * inverse * sums[axis]) * inverse
+        for area, change in zip(areas, changes)
+        for axis in range(2)
+    ]
 
-    Returns:
-        Origins (x, y), [F] each, near the faces, so that small triangles lose no digits; and for each of three corners
-        the value there and its changes per pixel to the right and down, [F] each.
+
+def _areas(corners: list[list[Array]], place: Place) -> tuple[list[Array], list[tuple[Array, Array]]]:
+    """Barycentrics before normalisation, three, and their changes per pixel to the right and down.
+
+    Coordinates are relative to the pixel, so that small triangles lose no digits.
     """
-    columns = [vertices[:, axis] for axis in (0, 1, 3)]
-    indices = [jnp.clip(faces[:, k], 0, len(vertices) - 1) for k in range(3)]
-    gathered = [column.at[index].get(mode='promise_in_bounds') for column in columns for index in indices]
-    usable = functools.reduce(jnp.logical_and, [jnp.isfinite(value) for value in gathered])
-    values = materialize([jnp.where(usable, value, 0) for value in gathered])
-    x, y, w = values[:3], values[3:6], values[6:]
-    origin = []
-    for axis, place in enumerate((x, y)):
-        mean = sum(safe_divide(p, q) for p, q in zip(place, w)) / 3
-        origin.append(jax.lax.stop_gradient(jnp.clip(mean, first[axis], first[axis] + size[axis])))
-    x = [p - origin[0] * q for p, q in zip(x, w)]
-    y = [p - origin[1] * q for p, q in zip(y, w)]
-    planes = []
-    for a, b in ((1, 2), (2, 0), (0, 1)):
-        constant = x[a] * y[b] - y[a] * x[b]
-        planes.append([constant, y[a] * w[b] - w[a] * y[b], w[a] * x[b] - x[a] * w[b]])
-    return origin, planes
+    x, y, w = corners
+    u = [p - place.x * q for p, q in zip(x, w)]
+    v = [p - place.y * q for p, q in zip(y, w)]
+    values = materialize([*u, *v, *w])
+    u, v, w = values[:3], values[3:6], values[6:]
+    pairs = ((1, 2), (2, 0), (0, 1))
+    areas = materialize([u[a] * v[b] - v[a] * u[b] for a, b in pairs])
+    return areas, [(v[a] * w[b] - w[a] * v[b], w[a] * u[b] - u[a] * w[b]) for a, b in pairs]

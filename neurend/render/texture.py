@@ -4,6 +4,7 @@ UV (0, 0) is the bottom left corner of a texture, whose row 0 is at the top; the
 texel from its borders.
 """
 
+import math
 from typing import Literal
 
 import jax
@@ -12,7 +13,8 @@ import numpy as np
 
 from neurend import checks
 from neurend.geometry.leading import floating
-from neurend.numerics import materialize, safe_divide, unstack
+from neurend.numerics import safe_divide
+from neurend.render.raster import pixels
 from neurend.render.rasterize import Fragments
 from neurend.typing import Array
 
@@ -48,17 +50,15 @@ def _combine(attributes: Array, faces: Array, face: Array, weights: Array) -> Ar
         return jax.vmap(lambda *mine: _combine(mine[0], faces, *mine[1:]))(attributes, face, weights)
     if 0 in (len(faces), len(attributes)):
         return jnp.zeros((*face.shape, attributes.shape[-1]), attributes.dtype)
-    chosen = jnp.maximum(face, 0)
-    # Channel by channel, which XLA on a CPU gathers and scatters fastest.
-    indices = [jnp.clip(faces[:, k], 0).at[chosen].get(mode='promise_in_bounds') for k in range(3)]
-    parts = unstack(weights)
+    *leading, height, width = face.shape
+    layers = math.prod(leading)
+    shown = pixels.Shown(face.reshape(layers * height, width), faces, jnp.zeros(2, jnp.int32))
+    found = pixels.evaluate(_weighted, layers, attributes, weights.reshape(*shown.face.shape, 3), shown)
+    return found.reshape(*face.shape, -1)
 
-    def channel(values: Array) -> Array:
-        # Pixels that show nothing read face 0, whose attributes may be anything.
-        found = [jnp.where(face >= 0, values.at[index].get(mode='clip'), 0) for index in indices]
-        return parts[0] * found[0] + parts[1] * found[1] + parts[2] * found[2]
 
-    return jnp.stack(materialize([channel(attributes[:, c]) for c in range(attributes.shape[-1])]), axis=-1)
+def _weighted(corners: list[list[Array]], weights: list[Array], _: pixels.Place) -> list[Array]:
+    return [sum(weight * value for weight, value in zip(weights, values)) for values in corners]
 
 
 def bilinear(texture: Array, uv: Array, *, wrap: Wrap = 'repeat') -> Array:

@@ -83,11 +83,12 @@ def _draw_asked(triangles: Triangles, asked: Blocks, canvas: Canvas, depths: Arr
         jnp.arange(_ASKED, dtype=jnp.int32), mode='drop'
     )
     count = place[-1]
+    parts = (count + _DRAWN - 1) // _DRAWN
 
     def some(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         k, nearest, depths = state
-        chosen = lax.dynamic_slice(listed, (k,), (_DRAWN,))
-        blocks = _take(asked, chosen)._replace(live=k + jnp.arange(_DRAWN, dtype=jnp.int32) < count)
+        chosen = lax.dynamic_slice(listed, (k * _DRAWN,), (_DRAWN,))
+        blocks = _take(asked, chosen)._replace(live=k * _DRAWN + jnp.arange(_DRAWN, dtype=jnp.int32) < count)
         blocks = blocks._replace(live=_may_show(triangles, blocks, depths))
 
         def fill() -> tuple[Array, Array]:
@@ -100,10 +101,10 @@ def _draw_asked(triangles: Triangles, asked: Blocks, canvas: Canvas, depths: Arr
             return drawn.nearest, depths.at[blocks.row // SIDE, blocks.column // SIDE].set(windows.max((1, 2)))
 
         nearest, depths = lax.cond(blocks.live.any(), fill, lambda: (nearest, depths))
-        return k + _DRAWN, nearest, depths
+        return k + 1, nearest, depths
 
     state = (jnp.int32(0), canvas.nearest, depths)
-    return lax.while_loop(lambda state: state[0] < count, some, state)[1:]
+    return lax.while_loop(lambda state: state[0] < parts, some, state)[1:]
 
 
 def _may_show(triangles: Triangles, blocks: Blocks, depths: Array) -> Array:

@@ -79,12 +79,22 @@ def outline(vertices: Array, edges: Array, opposite: Array, corner: Array, size:
     end_x = jnp.where(behind, x + safe_divide(part * to_x, part_w), safe_divide(back_x, back_w))
     end_y = jnp.where(behind, y + safe_divide(part * to_y, part_w), safe_divide(back_y, back_w))
     steep = jnp.abs(end_y - y) >= jnp.abs(end_x - x)
-    start = jnp.where(steep, y - corner[1], x - corner[0])
-    end = jnp.where(steep, end_y - corner[1], end_x - corner[0])
-    limit = jnp.where(steep, size[1], size[0]).astype(start.dtype)
+    # Along the lines that it crosses (u) and from line to line (v).
+    (u, v), (end_u, end_v) = (
+        (jnp.where(steep, px - corner[0], py - corner[1]), jnp.where(steep, py - corner[1], px - corner[0]))
+        for px, py in ((x, y), (end_x, end_y))
+    )
+    length, limit = (jnp.where(steep, *pair).astype(x.dtype) for pair in (size, size[::-1]))
+    # Where it enters and leaves the viewport, give or take two pixels.
+    slope = safe_divide(end_v - v, end_u - u)
+    borders = [v + (border - u) * slope for border in (-2, length + 2)]
+    upright = jnp.abs(end_u - u) < 1e-6
+    enters = jnp.where(upright, 0, jnp.minimum(*borders))
+    leaves = jnp.where(upright, jnp.where((u > -2) & (u < length + 2), limit, 0), jnp.maximum(*borders))
     # Half open, so that of two edges that meet on a line one crosses it.
-    low = jnp.clip(jnp.ceil(jnp.minimum(start, end) - 0.5), 0, limit)
-    high = jnp.clip(jnp.ceil(jnp.maximum(start, end) - 0.5), 0, limit)
+    low = jnp.clip(jnp.ceil(jnp.maximum(jnp.minimum(v, end_v), enters) - 0.5), 0, limit)
+    high = jnp.clip(jnp.ceil(jnp.minimum(jnp.maximum(v, end_v), leaves) - 0.5), 0, limit)
+    high = jnp.maximum(high, low)
     used = folded & (front_w > 0) & (edges >= 0).all(-1) & jnp.isfinite(end_x - x) & jnp.isfinite(end_y - y)
     return Outline(
         edges,
