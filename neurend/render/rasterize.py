@@ -126,26 +126,15 @@ def in_tiles(draw: Callable[[Array], Any], width: int, height: int, *, side: int
 
 
 def _layers(vertices, faces, width, height, corner, near, cull, layers) -> Fragments:
-    vertices, faces = floating(vertices), jnp.asarray(faces)
-    checks.shape('vertices', vertices, '... v 4', 'Give homogeneous pixels, see neurend.geometry.clip')
-    checks.shape('faces', faces, '... f 3', 'Give three indices of vertices for every triangle')
-    if not jnp.issubdtype(faces.dtype, jnp.integer):
-        raise checks.InputError(f'faces: got {faces.dtype}, expected integers')
+    vertices, faces = screen.checked(vertices, faces, width=width, height=height, near=near, leading=True)
     checks.one_of('cull', cull, CULLED)
-    for name, size in (('width', width), ('height', height)):
-        if not 1 <= size <= screen.LARGEST_SIDE:
-            raise checks.InputError(
-                f'{name}: got {size}, expected 1 to {screen.LARGEST_SIDE}; draw larger pictures with in_tiles'
-            )
-    if not near > 0:
-        raise checks.InputError(f'near: got {near}, expected a positive w')
     leading = vertices.shape[:-2]
     if faces.ndim > 2 and faces.shape[:-2] != leading:
         raise checks.InputError(
             f'faces: got leading dims {faces.shape[:-2]}, expected none or those of the vertices, {leading}'
         )
     view = visible.View(width, height, near, CULLED[cull], layers)
-    return _fragments(vertices, faces.astype(jnp.int32), jnp.asarray(corner, jnp.int32), view)
+    return _fragments(vertices, faces, jnp.asarray(corner, jnp.int32), view)
 
 
 @functools.partial(jax.jit, static_argnames='view')

@@ -180,21 +180,10 @@ def _soft(corners: Array, used: Array, sigma: Any, cutoff: Any, limit: float) ->
 
 
 def _checked(vertices, faces, width, height, near, eps, **sharpness) -> tuple[Array, Array]:
-    vertices, faces = floating(vertices), jnp.asarray(faces)
-    checks.shape('vertices', vertices, 'V 4', 'Give homogeneous pixels of one mesh; use jax.vmap for more')
-    checks.shape('faces', faces, 'F 3', 'Give three indices of vertices for every triangle; use jax.vmap for more')
-    if not jnp.issubdtype(faces.dtype, jnp.integer):
-        raise checks.InputError(f'faces: got {faces.dtype}, expected integers')
-    for name, size in (('width', width), ('height', height)):
-        if not 1 <= size <= screen.LARGEST_SIDE:
-            raise checks.InputError(
-                f'{name}: got {size}, expected 1 to {screen.LARGEST_SIDE}; draw larger pictures in parts, by `corner`'
-            )
-    if not near > 0:
-        raise checks.InputError(f'near: got {near}, expected a positive w')
+    vertices, faces = screen.checked(vertices, faces, width=width, height=height, near=near)
     if not 0 < eps < 0.5:
         raise checks.InputError(f'eps: got {eps}, expected a probability between 0 and 0.5')
     for name, value in sharpness.items():
         if isinstance(value, (int, float)) and not value > 0:
             raise checks.InputError(f'{name}: got {value}, expected a positive number')
-    return vertices, faces.astype(jnp.int32)
+    return vertices, faces

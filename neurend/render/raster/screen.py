@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from neurend import checks
+from neurend.geometry.leading import floating
 from neurend.typing import Array
 
 # Coordinates are whole multiples of 1/256 pixel.
@@ -14,6 +16,8 @@ HALF = SUBPIXELS // 2
 # less than 2^29 within a block of 32 pixels, so that 32 bits hold them there.
 GUARD = 1 << 14
 LARGEST_SIDE = 1 << 13
+# Whole numbers that float32 holds count them.
+MOST_FACES = 1 << 24
 # Places of pixels are stored in 14 bits, from -2 on.
 _FIELD = 14
 ABSENT = np.uint32(0xFFFFFFFF)
@@ -52,6 +56,32 @@ class Codes(NamedTuple):
     direct: Array
     behind: Array
     absent: Array
+
+
+def checked(
+    vertices: Array, faces: Array, *, width: int, height: int, near: float, leading: bool = False
+) -> tuple[Array, Array]:
+    """Homogeneous pixels [V 4] and faces int32 [F 3] of a mesh, or with leading dims, and a viewport that fit.
+
+    Raises:
+        InputError: they do not.
+    """
+    vertices, faces = floating(vertices), jnp.asarray(faces)
+    front, more = ('... ', '') if leading else ('', '; use jax.vmap for more meshes')
+    checks.shape('vertices', vertices, f'{front}V 4', f'Give homogeneous pixels, see neurend.geometry.clip{more}')
+    checks.shape('faces', faces, f'{front}F 3', f'Give three indices of vertices for every triangle{more}')
+    if not jnp.issubdtype(faces.dtype, jnp.integer):
+        raise checks.InputError(f'faces: got {faces.dtype}, expected integers')
+    if faces.shape[-2] > MOST_FACES:
+        raise checks.InputError(f'faces: got {faces.shape[-2]}, expected at most {MOST_FACES}; draw the mesh in parts')
+    for name, size in (('width', width), ('height', height)):
+        if not 1 <= size <= LARGEST_SIDE:
+            raise checks.InputError(
+                f'{name}: got {size}, expected 1 to {LARGEST_SIDE}; draw larger pictures with rasterize.in_tiles'
+            )
+    if not near > 0:
+        raise checks.InputError(f'near: got {near}, expected a positive w')
+    return vertices, faces.astype(jnp.int32)
 
 
 def snap(vertices: Array, corner: Array, width: int, height: int, near: float) -> Screen:
