@@ -179,7 +179,7 @@ def barycentrics(vertices: Array, faces: Array, face: Array, corner: Array) -> t
 
 
 def _weights(corners: list[list[Array]], _: list[Array], place: Place) -> list[Array]:
-    areas, _ = _areas(corners, place)
+    areas = _areas(corners, place)[0]
     total = areas[0] + areas[1] + areas[2]
     inverse = safe_divide(jnp.ones_like(total), total)
     # Coverage is that of snapped corners, which reach beyond the triangle by a fraction of 1/256 pixel.
@@ -194,16 +194,15 @@ def _derivatives(corners: list[list[Array]], _: list[Array], place: Place) -> li
     areas, changes = _areas(corners, place)
     total = areas[0] + areas[1] + areas[2]
     inverse = safe_divide(jnp.ones_like(total), total)
-    sums = [sum(change[axis] for change in changes) for axis in range(2)]
-    return [
-        (change[axis] - area * inverse * sums[axis]) * inverse
-        for area, change in zip(areas, changes)
-        for axis in range(2)
-    ]
+    found = []
+    for k, area in enumerate(areas):
+        for of in changes:
+            found.append((of[k] - area * inverse * (of[0] + of[1] + of[2])) * inverse)
+    return found
 
 
-def _areas(corners: list[list[Array]], place: Place) -> tuple[list[Array], list[tuple[Array, Array]]]:
-    """Barycentrics before normalisation, three, and their changes per pixel to the right and down.
+def _areas(corners: list[list[Array]], place: Place) -> tuple[list[Array], list[list[Array]]]:
+    """Barycentrics before normalisation, three, and their changes per pixel to the right, and down.
 
     Coordinates are relative to the pixel, so that small triangles lose no digits.
     """
@@ -214,4 +213,5 @@ def _areas(corners: list[list[Array]], place: Place) -> tuple[list[Array], list[
     u, v, w = values[:3], values[3:6], values[6:]
     pairs = ((1, 2), (2, 0), (0, 1))
     areas = materialize([u[a] * v[b] - v[a] * u[b] for a, b in pairs])
-    return areas, [(v[a] * w[b] - w[a] * v[b], w[a] * u[b] - u[a] * w[b]) for a, b in pairs]
+    right = [v[a] * w[b] - w[a] * v[b] for a, b in pairs]
+    return areas, [right, [w[a] * u[b] - u[a] * w[b] for a, b in pairs]]

@@ -58,7 +58,8 @@ def _combine(attributes: Array, faces: Array, face: Array, weights: Array) -> Ar
 
 
 def _weighted(corners: list[list[Array]], weights: list[Array], _: pixels.Place) -> list[Array]:
-    return [sum(weight * value for weight, value in zip(weights, values)) for values in corners]
+    a, b, c = weights
+    return [a * at_a + b * at_b + c * at_c for at_a, at_b, at_c in corners]
 
 
 def bilinear(texture: Array, uv: Array, *, wrap: Wrap = 'repeat') -> Array:

@@ -76,7 +76,7 @@ def _evaluate_jvp(local: Local, layers: int, primals: Any, tangents: Any) -> tup
         def use(part: Tiles, total: Array) -> Array:
             at = reader.inputs(part)
             by = reader.corners(part, columns), unstack(part.read(changes[1]))
-            out = jax.jvp(lambda *given: local(*given, reader.place(part, layers)), at, by)[1]
+            out = jax.jvp(lambda corners, image: local(corners, image, reader.place(part, layers)), at, by)[1]
             return _written(part, total, out)
 
         return fold(residuals[2].face, use, reader.zeros(local, layers))
@@ -88,7 +88,7 @@ def _evaluate_jvp(local: Local, layers: int, primals: Any, tangents: Any) -> tup
         def use(part: Tiles, totals: Any) -> Any:
             columns, picture = totals
             place = reader.place(part, layers)
-            _, pull = jax.vjp(lambda *given: local(*given, place), *reader.inputs(part))
+            _, pull = jax.vjp(lambda corners, image: local(corners, image, place), *reader.inputs(part))
             used = part.face >= 0
             corners, channels = pull([jnp.where(used, y, 0) for y in unstack(part.read(cotangent))])
             rows, own = reader.rows(part), used & part.own

@@ -122,8 +122,10 @@ def _listings(kind: Array, slack: int) -> Listings:
     after = prefix_sum(totals.reshape(-1)).reshape(totals.shape)
     before = jnp.stack(materialize(unstack(after - totals, axis=0)))
     own = digit(jnp.where(blocks < 4, within[0], within[1]), jnp.maximum(blocks, 0))
-    begin = sum(jnp.where(blocks == k, before[k][:, None], 0) for k in range(kinds)).astype(jnp.int32)
-    place = jnp.where(blocks >= 0, begin + own - 1, size + slack).reshape(-1)
+    begin = jnp.zeros(blocks.shape)
+    for k in range(kinds):
+        begin = jnp.where(blocks == k, before[k][:, None], begin)
+    place = jnp.where(blocks >= 0, begin.astype(jnp.int32) + own - 1, size + slack).reshape(-1)
     ends = after[:, -1].astype(jnp.int32)
     faces = jnp.zeros(size + slack, jnp.int32)
     # A branch, so that XLA on a CPU finds places in a loop over all cores and not within that of the scatter.
