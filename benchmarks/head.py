@@ -291,7 +291,8 @@ def main():
             before = {key: known[key] for key in asked(function)}
             known |= compiled(before)
             calls[part] = functools.partial(on_device, compiled, before)
-        if np.any(calls['frame']() != calls['by one device']()):
+        # But for the rounding of the last bit, since XLA fuses the two programs differently.
+        if np.max(np.abs(calls['frame']().astype(int) - calls['by one device']())) > 1:
             raise RuntimeError('the two halves are not the whole picture')
         pictures = {'neutral': on_host(whole, neutral), 'laughing': on_host(whole, laughing)}
         if count is not None:
