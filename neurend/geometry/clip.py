@@ -18,7 +18,7 @@ def from_camera(camera: Camera, points: Array) -> Array:
 
     w is the depth that `cameras.project` gives and z is -1 (depths z/w = -1/w have their precision where it matters),
     but for orthographic cameras, where w is 1 and z the depth. Straight edges stay straight in pinhole and
-    orthographic cameras only: divide the triangles of others until their edges are short.
+    orthographic cameras only: draw meshes through others with `neurend.render.lens`.
 
     Args:
         camera: leading dims broadcast with those of the points: `cameras[:, None]` gives every point in every camera.
