@@ -4,9 +4,9 @@
     python -m experiments.fit_shape --flagfile=configs/fit_shape_spot.flags --data_dir=spot_views --workdir=out/spot
 
 With --mesh the silhouettes are drawn of that mesh, scaled to a longest side of 1, and the Chamfer distance from it is
-measured; with --data_dir they are the masks or alpha channels of posed images; with neither, of a ring. Leaves in the
-workdir pictures of target, fit and difference as it goes, `fit.obj`, `shape.png`, and `turntable.mp4` where the extra
-`video` is installed.
+measured; with --data_dir they are the masks or alpha channels of posed images; with neither, those of a box. Leaves in
+the workdir pictures of target, fit and difference as it goes, `fit.obj`, `shape.png`, and `turntable.mp4` where the
+extra `video` is installed.
 """
 
 import dataclasses
@@ -116,7 +116,7 @@ def build(config: Config) -> Setup:
         held_out = evenly(from_images(scenes.read(config.data_dir, split='test', factor=config.factor)), _HELD_OUT)
         truth = []
     else:
-        target = unit_size(mesh_files.read(config.mesh) if config.mesh else primitives.torus(1.0, 0.45))
+        target = unit_size(mesh_files.read(config.mesh) if config.mesh else primitives.box((1.0, 0.7, 0.45)))
         size = (config.size, config.size)
         train = silhouettes.draw(target, around(config, config.views), size)
         held_out = silhouettes.draw(target, around(config, _HELD_OUT, start=1.0), size)
