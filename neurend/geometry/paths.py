@@ -81,7 +81,8 @@ def sphere(
     angle = start + jnp.arange(num) * (np.pi * (3 - np.sqrt(5)))
     outward = jnp.cos(angle)[:, None] * first[None] + jnp.sin(angle)[:, None] * second[None]
     level = jnp.sqrt(1 - height**2)
-    return transforms.look_at(center[None] + radius * (level[:, None] * outward + height[:, None] * up[None]), center, up)
+    direction = level[:, None] * outward + height[:, None] * up[None]
+    return transforms.look_at(center[None] + radius * direction, center, up)
 
 
 @functools.partial(jax.jit, static_argnames='num')
