@@ -1,0 +1,44 @@
+"""The notebooks run from top to bottom, and reach what they are about."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[2] / 'colabs'
+# What each prints, and the least and greatest that the figures in it may be.
+PRINTED = {
+    'quickstart': [(r'PSNR ([\d.]+) dB on 6 held-out views', 26, 100)],
+    'fit_shape_and_pose': [
+        (r'Chamfer distance [\d.]+ to [\d.]+, ([\d.]+) times less', 15, 1000),
+        (r'Rotation error 20\.00 to ([\d.]+) degrees', 0, 0.1),
+    ],
+    'fit_appearance': [
+        (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
+        (r'in another light: PSNR ([\d.]+) dB', 25, 100),
+    ],
+}
+
+
+def test_all_notebooks_are_here_and_hold_no_results():
+    paths = {path.stem: path for path in FOLDER.glob('*.ipynb')}
+    assert set(paths) == set(PRINTED)
+    for path in paths.values():
+        assert not any(cell.get('outputs') for cell in nbformat.read(path, as_version=4).cells)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('default')
+@pytest.mark.parametrize('name', sorted(PRINTED))
+def test_it_reaches_its_figures(name):
+    notebook = nbformat.read(FOLDER / f'{name}.ipynb', as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name='python3').execute()
+    printed = ''.join(
+        output.get('text', '') for cell in notebook.cells if cell.cell_type == 'code' for output in cell.outputs
+    )
+    for pattern, least, greatest in PRINTED[name]:
+        found = re.search(pattern, printed)
+        assert found, printed
+        assert least < float(found[1]) < greatest or float(found[1]) == least == 0
