@@ -13,7 +13,7 @@ from neurend.render.segments import prefix_sum
 from neurend.typing import Array
 
 # Side of blocks, how many are asked at a time whether anything of the triangle shows, and how many are drawn.
-SIDE, _ASKED, _DRAWN = PADDING, 2048, 64
+SIDE, _ASKED, _DRAWN = PADDING, 1024, 64
 # Of a depth's parts: more than single precision can lose in adding them up.
 _SLACK = 1e-6
 
@@ -76,33 +76,26 @@ def draw(triangles: Triangles, canvas: Canvas, depths: Array) -> tuple[Canvas, A
 
 
 def _draw_asked(triangles: Triangles, asked: Blocks, canvas: Canvas, depths: Array) -> tuple[Array, Array]:
-    """Draws live blocks, some at a time, if they still may show then."""
+    """Draws live blocks, some at a time."""
     place = prefix_sum(asked.live).astype(jnp.int32)
+    count = place[-1]
     listed = jnp.zeros(_ASKED + _DRAWN, jnp.int32)
     listed = listed.at[jnp.where(asked.live, place - 1, _ASKED + _DRAWN)].set(
         jnp.arange(_ASKED, dtype=jnp.int32), mode='drop'
     )
-    count = place[-1]
-    parts = (count + _DRAWN - 1) // _DRAWN
 
     def some(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         k, nearest, depths = state
-        chosen = lax.dynamic_slice(listed, (k * _DRAWN,), (_DRAWN,))
-        blocks = _take(asked, chosen)._replace(live=k * _DRAWN + jnp.arange(_DRAWN, dtype=jnp.int32) < count)
-        blocks = blocks._replace(live=_may_show(triangles, blocks, depths))
+        blocks = _take(asked, lax.dynamic_slice(listed, (k * _DRAWN,), (_DRAWN,)))
+        own = _take(triangles, blocks.owner)
+        own = own._replace(drawn=k * _DRAWN + jnp.arange(_DRAWN, dtype=jnp.int32) < count)
+        edges = coverage.edges(own, blocks.column, blocks.row, jnp.int64)
+        packed = coverage.fragments(own, edges, blocks.column, blocks.row, SIDE)
+        nearest = drawing.store(canvas._replace(nearest=nearest), packed, blocks.column, blocks.row).nearest
+        windows = drawing.windows(nearest, blocks.column, blocks.row, SIDE)
+        return k + 1, nearest, depths.at[blocks.row // SIDE, blocks.column // SIDE].set(windows.max((1, 2)))
 
-        def fill() -> tuple[Array, Array]:
-            own = _take(triangles, blocks.owner)
-            own = own._replace(drawn=blocks.live)
-            edges = coverage.edges(own, blocks.column, blocks.row, jnp.int64)
-            packed = coverage.fragments(own, edges, blocks.column, blocks.row, SIDE)
-            drawn = drawing.store(canvas._replace(nearest=nearest), packed, blocks.column, blocks.row)
-            windows = drawing.windows(drawn.nearest, blocks.column, blocks.row, SIDE)
-            return drawn.nearest, depths.at[blocks.row // SIDE, blocks.column // SIDE].set(windows.max((1, 2)))
-
-        nearest, depths = lax.cond(blocks.live.any(), fill, lambda: (nearest, depths))
-        return k + 1, nearest, depths
-
+    parts = (count + _DRAWN - 1) // _DRAWN
     state = (jnp.int32(0), canvas.nearest, depths)
     return lax.while_loop(lambda state: state[0] < parts, some, state)[1:]
 
