@@ -22,7 +22,8 @@ MODELS = ('pinhole', 'opencv', 'fisheye', 'orthographic', 'equirectangular')
 class Camera:
     """Cameras with any leading dims `...` shared by all leaves; each may have its own size and intrinsics.
 
-    The camera frame is OpenCV's: x right, y down, z forward. The centre of the first pixel is (0.5, 0.5).
+    The camera frame is OpenCV's: x right, y down, z forward. The centre of the first pixel is (0.5, 0.5). A gradient
+    with respect to a whole camera needs `jax.grad(..., allow_int=True)`, since its size is whole numbers.
 
     Attributes:
         world_from_camera: [... 4 4] rigid pose.

@@ -17,23 +17,34 @@ def from_camera(camera: Camera, points: Array) -> Array:
     """Homogeneous pixels of world points; everything in the camera has a gradient.
 
     w is the depth that `cameras.project` gives and z is -1 (depths z/w = -1/w have their precision where it matters),
-    but for orthographic cameras, where w is 1 and z the depth. Straight edges stay straight in pinhole and
-    orthographic cameras only: draw meshes through others with `neurend.render.lens`.
+    but for orthographic cameras, where w is 1 and z the depth. Vertices are where opencv cameras with distortion see
+    them, but edges are straight, which is good enough for triangles of few pixels; `neurend.render.lens` bends them.
 
     Args:
-        camera: leading dims broadcast with those of the points: `cameras[:, None]` gives every point in every camera.
+        camera: pinhole, opencv or orthographic; leading dims broadcast with those of the points: `cameras[:, None]`
+            gives every point in every camera.
         points: [... 3] in the world.
 
     Returns:
         [... 4].
+
+    Raises:
+        InputError: a camera whose picture straight edges have no meaning in, or a shape that does not fit.
     """
+    if camera.model in ('fisheye', 'equirectangular'):
+        raise checks.InputError(
+            f'camera: got model {camera.model!r}, expected one in which straight edges are nearly straight; draw '
+            'meshes through it with neurend.render.lens'
+        )
+    points = floating(points)
+    checks.shape('points', points, '... 3', 'Give points in the world')
     if camera.model != 'pinhole':
         pixels, depth = cameras.project(camera, points)
         depth = depth[..., None]
         if camera.model == 'orthographic':
             return jnp.concatenate([pixels, depth, jnp.ones_like(depth)], axis=-1)
         return jnp.concatenate([pixels * depth, -jnp.ones_like(depth), depth], axis=-1)
-    local = transforms.apply_inverse(camera.world_from_camera, floating(points))
+    local = transforms.apply_inverse(camera.world_from_camera, points)
     focal, center, local = align((camera.focal, 1), (camera.center, 1), (local, 1))
     w = local[..., 2:]
     # Without the division, which has no meaning in the camera's plane.

@@ -43,6 +43,8 @@ def interpolate_derivatives(attributes: Array, faces: Array, fragments: Fragment
 
 
 def _combine(attributes: Array, faces: Array, face: Array, weights: Array) -> Array:
+    if attributes is None or faces is None:
+        raise checks.InputError('attributes, faces: got None; where a mesh has no UVs, scenes.remesh.unwrap makes them')
     attributes, faces = floating(attributes), jnp.asarray(faces)
     checks.shape('attributes', attributes, '... v c', 'Give a row for every vertex, [V 1] for numbers')
     checks.shape('faces', faces, 'f 3')

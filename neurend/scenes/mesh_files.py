@@ -49,6 +49,8 @@ def read(path: str | os.PathLike[str]) -> Mesh:
         raise checks.InputError(
             f'mesh {path}: damaged, or no {path.suffix} file ({reason}). Copy or export it again'
         ) from error
+    if not len(mesh.faces):
+        raise checks.InputError(f'mesh {path}: holds no triangles, expected some')
     checks.finite(f'mesh {path}: vertices', mesh.vertices)
     return mesh
 

@@ -62,10 +62,12 @@ def check(mesh: Mesh) -> Mesh:
     """Returns the mesh if it is sound, on the host: renderers leave out what is not, and say nothing.
 
     Raises:
-        InputError: shapes that do not fit, vertices that are not finite, or indices out of range.
+        InputError: shapes that do not fit, vertices that are not finite, indices out of range or no integers.
     """
     sizes = checks.shape('mesh.vertices', mesh.vertices, 'V 3')
     sizes = checks.shape('mesh.faces', mesh.faces, 'F 3', sizes=sizes)
+    if not np.issubdtype(np.asarray(mesh.faces).dtype, np.integer):
+        raise checks.InputError(f'mesh.faces: got {np.asarray(mesh.faces).dtype}, expected integers')
     checks.finite('mesh.vertices', mesh.vertices, 'Remove these vertices and the faces that use them')
     _in_range('mesh.faces', mesh.faces, sizes['V'], 'vertices')
     if (mesh.uvs is None) != (mesh.uv_faces is None):

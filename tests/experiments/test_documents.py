@@ -34,6 +34,23 @@ def test_the_first_example_shows_a_red_and_a_blue_side(tmp_path, monkeypatch):
     assert np.isfinite(names['toward_darker']).all()
 
 
+def test_the_page_on_meshes_shows_a_lit_ring_and_finds_the_square(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / 'docs' / 'meshes.md').read_text()
+    lit, found = ({}, {})
+    for names, code in zip(
+        (lit, found), re.findall(r'^```python\n(.*?)^```', page, re.DOTALL | re.MULTILINE), strict=True
+    ):
+        exec(compile(code, 'meshes.md', 'exec'), names)
+    image = np.asarray(lit['image'])
+    assert (tmp_path / 'ring.png').stat().st_size > 1000
+    ring = image[~(image > 0.999).all(-1)]
+    assert 0.15 < len(ring) / image[..., 0].size < 0.6
+    # Bright and dark tiles, yellowish both.
+    assert ring.max() > 0.75 and np.percentile(ring, 5) < 0.45 and (ring[:, 0] >= ring[:, 2]).mean() > 0.95
+    np.testing.assert_allclose(found['there'], [27.3, 17.6], atol=0.02)
+
+
 def test_the_example_of_meshes_shows_a_ring_and_has_gradients():
     names = {}
     blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'README.md').read_text(), re.DOTALL | re.MULTILINE)

@@ -297,7 +297,7 @@ def test_a_mesh_without_triangles_is_an_empty_picture(faces):
         ({'height': 10000}, 'in_tiles'),
         ({'near': 0.0}, 'near: got 0.0, expected a positive w'),
         ({'cull': 'rear'}, "cull: got 'rear', expected one of"),
-        ({'vertices': np.zeros((4, 3))}, r'vertices: got shape \(4, 3\), expected \(..., v, 4\)'),
+        ({'vertices': np.zeros((4, 3))}, r'vertices: got shape \(4, 3\), expected \(..., V, 4\)'),
         ({'faces': np.zeros((4, 3))}, 'faces: got float32, expected integers'),
         ({'faces': np.zeros((2, 4, 3), np.int32)}, 'leading dims'),
     ],

@@ -69,6 +69,7 @@ def test_derivatives_of_silhouettes_agree_with_differences_in_both_modes():
         assert np.abs(jax.grad(loss)(jnp.asarray(vertices))).max() > 0.1
 
 
+@pytest.mark.slow
 def test_derivatives_of_colours_agree_with_differences_in_both_modes():
     vertices, faces, colors = _random(5, count=3, largest=8)
     background = np.array([0.2, 0.9])
@@ -158,6 +159,7 @@ def _loss(vertices, faces, colors, sigma, gamma):
     return jnp.sum(rgb**2) + jnp.sum(alpha**2) + jnp.sum(silhouette(vertices, faces, sigma=sigma) ** 2)
 
 
+@pytest.mark.slow
 def test_vmap_agrees_with_a_loop():
     scenes = [_padded(*_random(seed)) for seed in range(3)]
     sigmas = jnp.array([0.1, 1.0, 10.0])

@@ -76,9 +76,8 @@ def checked(
         raise checks.InputError(f'faces: got {faces.shape[-2]}, expected at most {MOST_FACES}; draw the mesh in parts')
     for name, size in (('width', width), ('height', height)):
         if not 1 <= size <= LARGEST_SIDE:
-            raise checks.InputError(
-                f'{name}: got {size}, expected 1 to {LARGEST_SIDE}; draw larger pictures with rasterize.in_tiles'
-            )
+            remedy = '; draw larger pictures with rasterize.in_tiles' if size > 0 else ''
+            raise checks.InputError(f'{name}: got {size}, expected 1 to {LARGEST_SIDE}{remedy}')
     if not near > 0:
         raise checks.InputError(f'near: got {near}, expected a positive w')
     return vertices, faces.astype(jnp.int32)

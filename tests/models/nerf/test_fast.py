@@ -115,6 +115,7 @@ def test_full_buffers_lose_whole_rays_and_say_so(trained):
     assert np.isfinite(float(metrics[0.5]['loss']))
 
 
+@pytest.mark.slow
 def test_resumes_after_a_subdivision(tmp_path):
     views = sphere(8)
     start = prepared(CONFIG, views)

@@ -19,6 +19,7 @@ CONFIG = FastConfig(
 )
 
 
+@pytest.mark.slow
 def test_recovers_cameras_in_a_learned_scene():
     """First the field is learned with true cameras, then these are put wrong, and the field is held."""
     views = sphere(COUNT, size=48)

@@ -75,6 +75,7 @@ def test_finds_the_sphere_before_unknown_backgrounds(first):
         assert alpha[truth == 0].mean() < 0.05
 
 
+@pytest.mark.slow
 def test_a_field_learned_anew_from_what_another_told_apart():
     """The other was learned with known masks here, so that what is tested is what comes after it."""
     known = sphere(16, size=48)

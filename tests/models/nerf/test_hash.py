@@ -94,6 +94,7 @@ def test_learns_a_ball():
     np.testing.assert_allclose(np.linalg.norm(middle, axis=-1)[inside].mean(), 0.6, atol=0.08)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'changes',
     [

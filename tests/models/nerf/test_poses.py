@@ -113,6 +113,7 @@ def test_twists_move_in_units_of_the_depth():
     np.testing.assert_allclose(moved[:, :3, 3], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', PARTS)
 def test_gradient_agrees_with_central_differences(part):
     with jax.enable_x64(True):
