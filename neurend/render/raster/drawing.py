@@ -42,7 +42,7 @@ def repeat(count: Array, draw: Callable[[Array, Canvas], Canvas], canvas: Canvas
 
 
 def gather(
-    vertices: Screen, faces: Array, chosen: Array, in_use: Array, culled: int, dtype: jnp.dtype = jnp.float32
+    vertices: Screen, faces: list[Array], chosen: Array, in_use: Array, culled: int, dtype: jnp.dtype = jnp.float32
 ) -> Triangles:
     """The triangles of `chosen` [n] faces; `culled` is the sign of the areas that are left out, or 0."""
     corners = [row.at[chosen].get(mode='promise_in_bounds') for row in faces]

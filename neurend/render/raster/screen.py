@@ -123,6 +123,12 @@ def snap(vertices: Array, corner: Array, width: int, height: int, near: float) -
     return Screen(column, row, depth + 0.0, jnp.where(usable, code, ABSENT))
 
 
+def absent(count: int) -> Screen:
+    """Vertices of which none shows."""
+    zeros = jnp.zeros(count, jnp.int32)
+    return Screen(zeros, zeros, jnp.zeros(count, jnp.float32), jnp.full(count, ABSENT))
+
+
 def codes(code: Array, shown: Array) -> Codes:
     """Unpacks codes; those of vertices that are not `shown` are absent."""
     mask = (1 << _FIELD) - 1

@@ -54,12 +54,12 @@ class Listings(NamedTuple):
     clipped: Listing
 
 
-def sort(vertices: Screen, faces: Array, width: int, height: int, slack: int) -> Listings:
+def sort(vertices: Screen, faces: list[Array], width: int, height: int, slack: int) -> Listings:
     """Lists the triangles that may cover the centre of a pixel.
 
     Args:
         vertices: of the mesh.
-        faces: [3 F] int32; a triangle with an index that no vertex has is left out.
+        faces: three int32 [F]; a triangle with an index that no vertex has is left out.
         width, height: of the viewport.
         slack: the largest part that will be asked for.
     """
@@ -67,12 +67,12 @@ def sort(vertices: Screen, faces: Array, width: int, height: int, slack: int) ->
     kind = lax.cond(
         jnp.any(vertices.code != screen.ABSENT),
         lambda: _kind(vertices, faces, width, height),
-        lambda: jnp.full(faces.shape[1], -1, jnp.int32),
+        lambda: jnp.full(faces[0].shape, -1, jnp.int32),
     )
     return _listings(kind, slack)
 
 
-def _kind(vertices: Screen, faces: Array, width: int, height: int) -> Array:
+def _kind(vertices: Screen, faces: list[Array], width: int, height: int) -> Array:
     """[F] place in `Listings`, -1 for what is left out."""
     count = vertices.code.shape[0]
     corners = []

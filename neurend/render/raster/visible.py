@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from neurend.numerics import unstack
 from neurend.render.raster import blocks, clipping, coverage, drawing, screen, sorting
 from neurend.render.raster.coverage import Triangles
 from neurend.render.raster.drawing import Canvas
@@ -55,8 +56,14 @@ def layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Ar
 
 
 def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Array, Array]:
-    snapped = screen.snap(vertices, corner, view.width, view.height, view.near)
-    columns = faces.T
+    # A branch, so that XLA on a CPU keeps them, and does not snap again wherever one is gathered.
+    snapped = lax.cond(
+        jnp.any(vertices[:, 3] >= view.near),
+        lambda: screen.snap(vertices, corner, view.width, view.height, view.near),
+        lambda: screen.absent(vertices.shape[0]),
+    )
+    # Apart, so that no loop takes them apart in every turn.
+    columns = unstack(faces, axis=1)
     lists = sorting.sort(snapped, columns, view.width, view.height, max(_FITTING))
     # Depth and index share a word of 64 bits, so that one pass finds the nearest. Nothing of that gets out of here.
     with jax.enable_x64(True):
