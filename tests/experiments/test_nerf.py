@@ -61,6 +61,7 @@ def test_published_flags():
             np.testing.assert_allclose(-update, rate * scale, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_step_in_half_precision_keeps_full_precision_parameters(scene_dir):
     for options in ((), ('--compute_dtype=bfloat16', '--accumulate=2', '--ema_decay=0.9')):
         settings = config.parse(nerf.Config, f'--data_dir={scene_dir}', *TINY, *options)

@@ -159,6 +159,7 @@ def test_a_lens_that_folds_over_shows_nothing_beyond():
         assert (np.asarray(_draw(folding, 4, points.astype(np.float32)).face) == -1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('model', ['opencv', 'fisheye', 'equirectangular'])
 def test_gradients_and_derivatives_agree_with_differences(model):
     with jax.enable_x64(True):
@@ -187,6 +188,7 @@ def test_gradients_and_derivatives_agree_with_differences(model):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('model', ['opencv', 'fisheye', 'equirectangular'])
 def test_antialiased_outlines_have_the_area_and_its_gradient(model):
     # A tetrahedron straight ahead, or across the seam. Its image grows with the square of the focal length; turning a

@@ -57,6 +57,7 @@ def test_blended_colours_agree_with_the_oracle(sigma, gamma):
     np.testing.assert_allclose(alpha, want, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_of_silhouettes_agree_with_differences_in_both_modes():
     vertices, faces, _ = _random(4, count=4, largest=8)
     weights = np.random.default_rng(1).normal(size=(HEIGHT, WIDTH))
@@ -213,6 +214,7 @@ def _antialiased_square(vertices, faces, _):
     return antialias.antialias(shown, found, vertices, triangles.topology(faces))[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('picture', 'arrives'), [(_soft_square, True), (_antialiased_square, False)])
 def test_a_soft_square_finds_a_target_that_it_does_not_overlap(picture, arrives):
     square = jnp.array([[-4.0, -4], [4, -4], [4, 4], [-4, 4]])

@@ -35,6 +35,7 @@ def image(config, start, fields, camera):
     return fast_fields.render(config, voxels, fields, rays, near=NEAR, far=FAR)
 
 
+@pytest.mark.slow
 def test_fields_on_all_shifted_grids_show_one_scene():
     """Tables of the same ball, each sampled where the corners of its field's grid lie."""
     config = FastConfig(subdivide_steps=(), prune_steps=(), rays=(1024,), segments=(12.0,), samples=(16.0,))
@@ -98,6 +99,7 @@ def test_the_mean_is_better_than_either(trained):
     assert both > max(alone) + 0.1
 
 
+@pytest.mark.slow
 def test_a_field_as_a_function_shows_the_same_and_has_derivatives(trained):
     method, state, start, _ = trained
     single = fast.fast(dataclasses.replace(CONFIG, fields=1), start=start, steps=STEPS)

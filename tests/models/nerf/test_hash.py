@@ -70,6 +70,7 @@ def make(config, background='random', learning_rate=2e-2):
     return hash_grid(config, near=NEAR, far=FAR, stepper=stepper(optax.adam(learning_rate)), background=background)
 
 
+@pytest.mark.slow
 def test_learns_a_ball():
     method = make(SMALL)
 
