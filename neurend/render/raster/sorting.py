@@ -65,7 +65,7 @@ def sort(vertices: Screen, faces: list[Array], width: int, height: int, slack: i
     """
     # A branch, so that XLA on a CPU keeps the kinds, which it would find again for everything that reads them.
     kind = lax.cond(
-        jnp.any(vertices.code != screen.ABSENT),
+        screen.some(vertices.code != screen.ABSENT),
         lambda: _kind(vertices, faces, width, height),
         lambda: jnp.full(faces[0].shape, -1, jnp.int32),
     )

@@ -58,7 +58,7 @@ def layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Ar
 def _layers(vertices: Array, faces: Array, corner: Array, view: View) -> tuple[Array, Array]:
     # A branch, so that XLA on a CPU keeps them, and does not snap again wherever one is gathered.
     snapped = lax.cond(
-        jnp.any(vertices[:, 3] >= view.near),
+        screen.some(vertices[:, 3] >= view.near),
         lambda: screen.snap(vertices, corner, view.width, view.height, view.near),
         lambda: screen.absent(vertices.shape[0]),
     )
