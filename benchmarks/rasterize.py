@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neurend import allocation
 from neurend.geometry import cameras, clip, transforms, triangles
 from neurend.render import antialias, rasterize, soft, texture
 from neurend.scenes import obj
@@ -239,6 +240,7 @@ def main():
     parser.add_argument('--rows', default='', help='only those whose name begins so')
     parser.add_argument('--quick', action='store_true')
     options = parser.parse_args()
+    allocation.keep_freed_memory()
     folder = Path(options.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     meshes = {

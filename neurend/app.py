@@ -24,7 +24,7 @@ import jax
 from absl import flags
 
 import neurend
-from neurend import checks, config
+from neurend import allocation, checks, config
 from neurend.train import lock, runs
 from neurend.train.diagnosis import NonFiniteError
 
@@ -78,6 +78,7 @@ def run(
     if {'--help', '-h', '--helpfull'} & set(argv):
         print(_usage(main, config_class))
         raise SystemExit(0)
+    allocation.keep_freed_memory()
     show_traceback = False
     with contextlib.ExitStack() as undo:
         try:
