@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from neurend.adam import adam
 from neurend.checks import InputError
 from neurend.numerics import safe_divide
 from neurend.typing import Array, PyTree
@@ -71,8 +72,8 @@ def make(config: OptimizerConfig, *, steps: int) -> optax.GradientTransformation
         return optax.adamw(rate, config.b1, config.b2, config.eps, weight_decay=config.weight_decay)
     if config.name == 'uniform_adam':
         return uniform_adam(rate, config.b1, config.b2)
-    adam = optax.radam if config.name == 'radam' else optax.adam
-    return adam(rate, config.b1, config.b2, config.eps)
+    make_adam = optax.radam if config.name == 'radam' else adam
+    return make_adam(rate, config.b1, config.b2, config.eps)
 
 
 class UniformState(NamedTuple):
