@@ -20,6 +20,11 @@ def masked_mean(values: Array, mask: Array | None = None) -> Array:
     return numerics.safe_divide((values * mask[..., None]).sum(), mask.sum() * values.shape[-1])
 
 
+def l1(prediction: Array, target: Array, mask: Array | None = None) -> Array:
+    """Mean absolute error of `... c` against `... c`; pix2pix (Isola et al., 2017) adds it with a weight of 100."""
+    return masked_mean(jnp.abs(prediction - target), mask)
+
+
 def mse(prediction: Array, target: Array, mask: Array | None = None) -> Array:
     """Mean squared error of `... c` against `... c`."""
     return masked_mean(jnp.square(prediction - target), mask)

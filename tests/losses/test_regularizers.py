@@ -82,6 +82,8 @@ def test_total_variation_of_a_ramp():
 
 def test_photometric_by_hand():
     a, b = jnp.array([[0.0, 1.0], [0.5, 0.5]]), jnp.array([[1.0, 1.0], [0.5, 0.0]])
+    np.testing.assert_allclose(photometric.l1(a, b), 1.5 / 4)
+    np.testing.assert_allclose(photometric.l1(a, b, jnp.array([1.0, 0.5])), (1 + 0.25) / 3)
     np.testing.assert_allclose(photometric.mse(a, b), 1.25 / 4)
     np.testing.assert_allclose(photometric.mse(a, b, jnp.array([False, True])), 0.25 / 2)
     np.testing.assert_allclose(photometric.mse(a, b, jnp.array([1.0, 0.5])), (1 + 0.125) / 3)
