@@ -60,3 +60,16 @@ def test_the_example_of_meshes_shows_a_ring_and_has_gradients():
     covered = (shown < 0.999).any(-1)
     assert 0.2 < covered.mean() < 0.7 and not covered[128, 128] and covered[180, 128]
     assert np.isfinite(names['darker']).all() and np.abs(names['darker']).max() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('default')
+def test_the_page_on_translation_paints_the_person(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(_code('docs/translation.md'), 'translation.md', 'exec'), names)
+    found = re.search(r'evaluation after step 200, 10 examples: psnr ([\d.]+)', capsys.readouterr().out)
+    mean = np.mean(names['clip'].images[:50] / 255, axis=0)
+    error = np.mean((names['clip'].images[50:] / 255 - mean) ** 2, axis=(1, 2, 3))
+    assert found and float(found[1]) > np.mean(-10 * np.log10(error)) + 1
+    assert names['picture'].shape == (64, 64, 3)
