@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -14,7 +14,6 @@ import numpy as np
 from neurend.checks import InputError
 from neurend.images import lpips, metrics
 from neurend.models.method import Method
-from neurend.models.nerf.evaluation import Example
 from neurend.models.state import State
 
 _MEANINGS = {
@@ -25,6 +24,20 @@ _MEANINGS = {
     'lpips_alex': 'LPIPS 0.1, AlexNet with linear layers (Zhang et al. 2018), of 8-bit images',
     'lpips_vgg': 'LPIPS 0.1, VGG16 with linear layers (Zhang et al. 2018), of 8-bit images',
 }
+
+
+class Example(Protocol):
+    """What this module asks of an example held out, such as a view or a pair; the rest is the method's affair."""
+
+    @property
+    def name(self) -> str:
+        """Of the example, unique."""
+        ...
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """[H W], positive where 'psnr_masked' is measured, or None."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +115,7 @@ def evaluate(
     Args:
         method: whose `evaluate` gives metrics and the pictures 'truth' and 'prediction', uint8 [H W 3].
         state: of the method.
-        views: held-out images with their cameras.
+        views: held out, as the method's `evaluate` takes them.
         protocol: background, downscaling, split, crop, mask and whatever else a reader needs to compare the numbers.
         quantize: PSNR and SSIM of truth and prediction rounded to 8 bits, as if read back from files, in place of the
             method's own of float predictions.

@@ -1,0 +1,1 @@
+"""Image translation: networks that turn aligned conditions into images."""
