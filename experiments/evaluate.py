@@ -58,7 +58,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Evaluates, prints the table and writes it with the pictures."""
-    perceptual = _perceptual(config)
+    measures = perceptual(config.lpips, config.lpips_backbone, config.lpips_linear)
     settings, setup, state = trained.load(
         config.workdir,
         data_dir=config.data_dir,
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
         evaluate_split=config.split,
         evaluate_views=config.views,
     )
-    run(config, settings, setup, state, perceptual=perceptual)
+    run(config, settings, setup, state, perceptual=measures)
 
 
 def run(
@@ -145,14 +145,19 @@ def protocol(config: Config, settings: nerf.Config, setup: nerf.Setup, state: St
     }
 
 
-def _perceptual(config: Config) -> list[lpips.Weights]:
-    if config.lpips == 'none':
+def perceptual(name: Literal['none', 'alex', 'vgg'], backbone: str, linear: str) -> list[lpips.Weights]:
+    """The measures that --lpips, --lpips_backbone and --lpips_linear ask for: one, or none.
+
+    Raises:
+        InputError: a file is missing, or cannot be read.
+    """
+    if name == 'none':
         return []
-    if not config.lpips_backbone or not config.lpips_linear:
+    if not backbone or not linear:
         raise InputError(
-            f'--lpips={config.lpips}: needs --lpips_backbone (weights of torchvision) and --lpips_linear (of LPIPS)'
+            f'--lpips={name}: needs --lpips_backbone (weights of torchvision) and --lpips_linear (of LPIPS)'
         )
-    return [lpips.load(config.lpips_backbone, config.lpips_linear, backbone=config.lpips)]
+    return [lpips.load(backbone, linear, backbone=name)]
 
 
 def _orbit(config: Config, settings: nerf.Config, setup: nerf.Setup, state: State) -> list[np.ndarray]:

@@ -1,17 +1,20 @@
-"""What a run of `experiments.nerf` left in its workdir: its configuration, scene and newest checkpoint."""
+"""What a run left in its workdir: its configuration and newest checkpoint, and of `experiments.nerf` the scene."""
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from experiments import nerf
 from neurend import checks, config
 from neurend.checks import InputError
+from neurend.models.method import Method
 from neurend.models.state import State
 from neurend.train import mesh as meshes
 from neurend.train.checkpoints import Checkpoints
+
+T = TypeVar('T')
 
 
 def load(workdir: str, **changes: Any) -> tuple[nerf.Config, nerf.Setup, State]:
@@ -27,15 +30,24 @@ def load(workdir: str, **changes: Any) -> tuple[nerf.Config, nerf.Setup, State]:
     Raises:
         InputError: no run there, no checkpoint that can be read, or the scene is gone.
     """
-    folder = Path(workdir)
-    flag_file = checks.file(folder / 'config.flags', 'flag file', 'Expected the workdir of a run of experiments.nerf')
-    changes = {'workdir': workdir, **{name: value for name, value in changes.items() if value is not None}}
-    settings = dataclasses.replace(config.parse(nerf.Config, f'--flagfile={flag_file}'), **changes)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    settings = dataclasses.replace(configuration(nerf.Config, workdir, 'experiments.nerf'), **changes)
     setup = nerf.build(settings)
-    return settings, setup, restore(setup, folder)
+    return settings, setup, restore(setup.method, Path(workdir))
 
 
-def restore(setup: nerf.Setup, folder: Path) -> State:
+def configuration(config_class: type[T], workdir: str, program: str) -> T:
+    """The configuration that a run of a program recorded, with `workdir` where it lies now.
+
+    Raises:
+        InputError: no run of this program there.
+    """
+    flag_file = Path(workdir) / 'config.flags'
+    flag_file = checks.file(flag_file, 'flag file', f'Expected the workdir of a run of {program}')
+    return config.parse(config_class, f'--flagfile={flag_file}', f'--workdir={workdir}')
+
+
+def restore(method: Method, folder: Path) -> State:
     """The state of the newest checkpoint, on one device.
 
     Raises:
@@ -46,7 +58,7 @@ def restore(setup: nerf.Setup, folder: Path) -> State:
         mesh = meshes.make(jax.devices()[:1])
         checkpoints = Checkpoints(folder / 'checkpoints')
         try:
-            template = jax.eval_shape(setup.method.init, jax.random.key(0))
+            template = jax.eval_shape(method.init, jax.random.key(0))
             restored = checkpoints.restore(template, lambda tree: meshes.state_shardings(tree, mesh))
         finally:
             checkpoints.close()

@@ -93,7 +93,7 @@ def test_bad_input(workdir, tmp_path):
     with pytest.raises(InputError, match=r'config\.flags'):
         trained.load(str(tmp_path))
     with pytest.raises(InputError, match='holds no checkpoint'):
-        trained.restore(trained.load(str(workdir))[1], tmp_path)
+        trained.restore(trained.load(str(workdir))[1].method, tmp_path)
     with pytest.raises(InputError, match='--lpips_backbone'):
         evaluate.main(evaluate.Config(workdir=str(workdir), lpips='vgg'))
     with pytest.raises(InputError, match='--scale'):

@@ -1,0 +1,99 @@
+"""What tells `experiments.pix2pix_views` where a picture is seen from: rays of the camera, or a proxy drawn by it."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend import checks
+from neurend.data import photographs
+from neurend.data.posed import PosedImages
+from neurend.geometry import cameras, clip, transforms, triangles
+from neurend.geometry.cameras import Camera
+from neurend.numerics import normalize
+from neurend.render import rasterize, texture
+from neurend.scenes import cells, hull, mesh_files
+from neurend.scenes.meshes import Mesh
+from neurend.typing import Array
+
+ConditionFn = Callable[[Camera], Array]
+"""From one camera to `h w c` in [0, 1], rounded to 8 bits."""
+CHANNELS: dict[Literal['camera', 'proxy'], int] = {'camera': 6, 'proxy': 7}
+
+_HULL_CELLS = 96
+_SMOOTHING = 3
+
+
+def from_camera(train: PosedImages) -> ConditionFn:
+    """Unit view directions in world axes, and the camera's position, the same for all pixels: six channels.
+
+    Positions are in multiples of the largest coordinate that a training camera has.
+    """
+    width, height = photographs.size_of(train)
+    reach = float(np.abs(np.asarray(train.cameras.world_from_camera)[:, :3, 3]).max())
+
+    def condition(camera: Camera) -> Array:
+        rays = cameras.rays(camera, cameras.pixel_centers(width, height))
+        return _rounded(jnp.concatenate([rays.viewdirs, rays.origins / reach], axis=-1) / 2 + 0.5)
+
+    return condition
+
+
+def from_mesh(mesh: Mesh, size: tuple[int, int]) -> ConditionFn:
+    """Unit normals and positions of a mesh in the world, and where it shows: seven channels, zeros beside it.
+
+    Positions are fractions of the box around the mesh, of the same scale along each axis.
+    """
+    width, height = size
+    points, faces = jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces)
+    low, high = jnp.min(points, axis=0, keepdims=True), jnp.max(points, axis=0, keepdims=True)
+    attributes = [triangles.vertex_normals(points, faces), (points - low) / jnp.max(high - low)]
+
+    def condition(camera: Camera) -> Array:
+        found = rasterize.rasterize(clip.from_camera(camera, points), faces, width=width, height=height)
+        normals, places = (texture.interpolate(attribute, faces, found) for attribute in attributes)
+        shows = (found.face >= 0)[..., None].astype(points.dtype)
+        return _rounded(jnp.concatenate([(normalize(normals) / 2 + 0.5) * shows, places, shows], axis=-1))
+
+    return condition
+
+
+def proxy(train: PosedImages, path: str) -> Mesh:
+    """A mesh file in the world of the scene's files, or if the path is empty the visual hull of the training images.
+
+    Raises:
+        InputError: the file cannot be read; or there are neither masks nor alpha to make a hull of.
+    """
+    if path:
+        mesh = mesh_files.read(path)
+        vertices = transforms.apply(jnp.asarray(train.scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
+        return Mesh(np.asarray(vertices), mesh.faces)
+    if train.masks is None and not all(image.shape[-1] == 4 for image in train.images):
+        raise checks.InputError(
+            '--condition=proxy: the images have neither masks nor alpha to make a hull of, expected one of them, or '
+            'a --mesh'
+        )
+    foreground = [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
+    radius = (train.far - train.near) / 2
+    for count in (_HULL_CELLS // 3, _HULL_CELLS):
+        # The first, coarse, tells how large the second must be.
+        found = hull.carve(train.cameras, foreground, radius=radius, cells=count, nearest=train.near)
+        middles = (np.argwhere(np.asarray(found.cells)) + 0.5) * float(found.edge) + np.asarray(found.low)
+        radius = float(np.abs(middles).max() + found.edge)
+    return cells.surface(
+        np.asarray(found.cells), low=np.asarray(found.low), edge=float(found.edge), smoothing=_SMOOTHING
+    )
+
+
+def _rounded(condition: Array) -> Array:
+    # As training pairs are stored, so that a view between them sees nothing else.
+    return jnp.round(255 * jnp.clip(condition, 0, 1)) / 255
+
+
+def drawn(condition: ConditionFn, views: PosedImages) -> tuple[np.ndarray, ...]:
+    """The conditions of all cameras, uint8."""
+    compiled = jax.jit(condition)
+    found = (compiled(jax.tree.map(jnp.asarray, views.camera(k))) for k in range(len(views)))
+    return tuple(np.rint(255 * np.asarray(each)).astype(np.uint8) for each in found)

@@ -1,0 +1,270 @@
+"""Image translation as programs: pairs in either direction, guesses, and what a run leaves and gives back."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import pix2pix_facades, pix2pix_views, translation, translation_pairs, view_conditions
+from experiments.translation import RunConfig
+from neurend import app, config
+from neurend.checks import InputError
+from neurend.data import figure, posed, scenes, synthetic
+from neurend.data.pairs import Pairs
+from neurend.geometry import cameras, paths
+from neurend.images import io
+from neurend.models.pix2pix.config import DiscriminatorConfig, GeneratorConfig, Pix2PixConfig
+from neurend.scenes import mesh_files, primitives
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+PROGRAMS = {
+    'pix2pix_facades': pix2pix_facades,
+    'pix2pix_figure': pix2pix_facades,
+    'pix2pix_views_spot': pix2pix_views,
+}
+# Small enough to be compiled in seconds.
+TINY = Pix2PixConfig(
+    GeneratorConfig('dilated', width=4, depth=1), DiscriminatorConfig('pixel', width=4), learning_rate=0.01
+)
+
+
+def run(steps):
+    return RunConfig(steps=steps, log_every=steps, evaluate_every=0, checkpoint_every=0)
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_flag_files_say_how_to_run_and_can_be_read(name):
+    assert (CONFIGS / f'{name}.flags').read_text().startswith('# ')
+    config.parse(PROGRAMS[name].Config, f'--flagfile={CONFIGS / f"{name}.flags"}')
+
+
+def filled(*values, size=(12, 16)):
+    return np.concatenate([np.full((*size, 3), value, np.uint8) for value in values], axis=1)
+
+
+@pytest.mark.parametrize(('direction', 'values'), [('a_to_b', (10, 200)), ('b_to_a', (200, 10))])
+@pytest.mark.parametrize('kind', ['facades', 'side_by_side', 'two_folders'])
+def test_the_condition_is_a_or_b(tmp_path, kind, direction, values):
+    if kind == 'two_folders':
+        for side, value in (('A', 10), ('B', 200)):
+            (tmp_path / side / 'val').mkdir(parents=True)
+            io.write(tmp_path / side / 'val' / '1.png', filled(value)[..., :1] if side == 'A' else filled(value))
+    else:
+        (tmp_path / 'val').mkdir()
+        size = (256, 256) if kind == 'facades' else (12, 16)
+        io.write(tmp_path / 'val' / '1.png', filled(10, 200, size=size))
+    pairs = translation_pairs.read(tmp_path, kind, direction, 'val')
+    assert pairs.names == ('1',) and pairs.conditions[0].shape == pairs.images[0].shape
+    assert (int(pairs.conditions[0].mean()), int(pairs.images[0].mean())) == values
+
+
+def test_bad_pairs_and_options_are_refused(tmp_path):
+    for side in 'AB':
+        (tmp_path / side / 'train').mkdir(parents=True)
+        io.write(tmp_path / side / 'train' / '1.png', np.zeros((8, 8, 4 if side == 'A' else 3), np.uint8))
+    with pytest.raises(InputError, match='conditions with alpha'):
+        translation_pairs.read(tmp_path, 'two_folders', 'a_to_b', 'train')
+    with pytest.raises(InputError, match="split: got 'test'"):
+        pix2pix_facades.main(pix2pix_facades.Config(evaluate_split='test', crop=16))
+    with pytest.raises(InputError, match='crop, --load_size'):
+        pix2pix_facades.Config(crop=0)
+    with pytest.raises(InputError, match='pairs are no clips'):
+        pix2pix_facades.Config(model=Pix2PixConfig(frames=2))
+    with pytest.raises(InputError, match='expected --condition=proxy'):
+        pix2pix_views.Config(mesh='a.obj')
+    with pytest.raises(InputError, match=r'experiments\.pix2pix_facades'):
+        pix2pix_facades.load(str(tmp_path))
+
+
+def test_the_embedded_pairs_show_every_part_in_a_colour_of_its_own():
+    colors = translation_pairs.palette(len(figure.PARTS) + 1)
+    np.testing.assert_array_equal(colors[0], 0)
+    codes = translation_pairs.codes(colors[None])[0]
+    assert len(set(codes.tolist())) == len(colors)
+    # What JPEG adds is taken away.
+    noisy = np.clip(colors[None].astype(int) + np.random.default_rng(0).integers(-40, 41, (30, *colors.shape)), 0, 255)
+    np.testing.assert_array_equal(
+        translation_pairs.codes(noisy.astype(np.uint8)), np.broadcast_to(codes, noisy.shape[:2])
+    )
+
+
+def test_guesses_are_the_mean_colours_of_labels_and_the_mean_image():
+    labels = np.zeros((16, 16, 3), np.uint8)
+    labels[:, 8:] = (255, 85, 0)
+    images = [np.where(labels[..., :1] > 0, right, left).astype(np.uint8) for left, right in ((10, 90), (30, 130))]
+    images = tuple(np.repeat(image, 3, axis=-1) for image in images)
+    train = Pairs(('a', 'b'), (labels, labels), images)
+    means = translation_pairs.mean_colors(train)
+    found = means[translation_pairs.codes(labels)]
+    np.testing.assert_allclose(found[:, :8], 20 / 255)
+    np.testing.assert_allclose(found[:, 8:], 110 / 255)
+    # Labels that were never seen have the mean of all.
+    np.testing.assert_allclose(means[translation_pairs.codes(np.full((1, 3), 170, np.uint8))], 65 / 255)
+    step = translation_pairs.blur(found, 2.0)[4, :, 0]
+    taps = np.exp(-0.125 * np.arange(-6, 7) ** 2)
+    expected = [(20 + 90 * sum(taps[k + 6] for k in range(-6, 7) if x + k >= 8) / taps.sum()) / 255 for x in range(16)]
+    np.testing.assert_allclose(step, expected, atol=1e-9)
+    held_out = Pairs(('c',), (labels,), (images[0],))
+    guesses = translation_pairs.baselines(train, held_out)
+    assert guesses['mean image']['l1'] == pytest.approx((10 + 20) / 2 / 255, abs=1e-4)
+    error = np.asarray(expected) - np.repeat([10, 90], 8) / 255
+    assert guesses['blurred mean']['psnr'] == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-3)
+
+
+def side_by_side(folder):
+    """Pictures in which B is A's negative."""
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 4), ('val', 2)):
+        (folder / split).mkdir(parents=True)
+        for k in range(count):
+            a = np.repeat(np.repeat(rng.integers(0, 2, (4, 4, 3)), 5, axis=0), 5, axis=1) * 255
+            io.write(folder / split / f'{k}.png', np.concatenate([a, 255 - a], axis=1).astype(np.uint8))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_translation_is_learned_and_can_be_loaded_and_used_on_a_new_condition(tmp_path):
+    settings = pix2pix_facades.Config(
+        data_dir=str(side_by_side(tmp_path / 'data')),
+        workdir=str(tmp_path / 'run'),
+        load_size=20,
+        crop=16,
+        batch=4,
+        model=TINY,
+        run=run(200),
+    )
+    app.write_record(settings, tmp_path / 'run', 'config.flags')
+    table = pix2pix_facades.main(settings)
+    guesses = table.protocol['baselines']
+    assert table.mean['l1'] < 0.05 < guesses['mean image']['l1']
+    assert (tmp_path / 'run' / 'evaluation_val' / 'contact_sheet.png').is_file()
+    assert json.loads((tmp_path / 'run' / 'evaluation_val' / 'evaluation.json').read_text())['views'].keys() == {
+        '0',
+        '1',
+    }
+    # The data are not needed any more.
+    (tmp_path / 'data').rename(tmp_path / 'gone')
+    (tmp_path / 'run').rename(tmp_path / 'moved')
+    loaded, method, state = pix2pix_facades.load(str(tmp_path / 'moved'))
+    assert loaded == dataclasses.replace(settings, workdir=str(tmp_path / 'moved'))
+    condition = np.zeros((11, 13, 3), np.uint8)
+    condition[:, 6:] = 255
+    (picture,) = translation.draw(method, state, [condition])
+    assert picture.shape == (11, 13, 3)
+    np.testing.assert_allclose(picture[:, [1, 11]].mean((0, 2)), [1, 0], atol=0.15)
+
+
+def looking(size=16):
+    poses = paths.sphere(6, radius=4.0)
+    return jax.tree.map(np.asarray, cameras.make(poses, 1.2 * size, size=(size, size)))
+
+
+def scene_of(views, images):
+    names = tuple(map(str, range(len(images))))
+    return posed.PosedImages(names, tuple(images), views, None, 2.0, 6.0, np.eye(4, dtype=np.float32))
+
+
+def test_the_camera_is_told_by_its_rays_and_its_place():
+    views = looking()
+    scene = scene_of(views, [np.zeros((16, 16, 3), np.uint8)] * 6)
+    condition = jax.jit(view_conditions.from_camera(scene))
+    reach = np.abs(views.world_from_camera[:, :3, 3]).max()
+    for k in range(6):
+        found = 2 * np.asarray(condition(jax.tree.map(jnp.asarray, scene.camera(k)))) - 1
+        pose = views.world_from_camera[k].astype(np.float64)
+        y, x = np.mgrid[:16, :16] + 0.5
+        local = np.stack([(x - 8) / 19.2, (y - 8) / 19.2, np.ones_like(x)], axis=-1)
+        world = local @ pose[:3, :3].T
+        world /= np.linalg.norm(world, axis=-1, keepdims=True)
+        np.testing.assert_allclose(found[..., :3], world, atol=1.01 / 255)
+        np.testing.assert_allclose(found[..., 3:], np.broadcast_to(pose[:3, 3] / reach, (16, 16, 3)), atol=1.01 / 255)
+    stored = view_conditions.drawn(condition, scene)
+    np.testing.assert_allclose(stored[5] / 255, (found + 1) / 2, atol=1e-6)
+
+
+def test_a_proxy_shows_its_normals_and_positions():
+    size = 32
+    views = looking(size)
+    sphere = primitives.sphere(4, radius=1.0)
+    condition = jax.jit(view_conditions.from_mesh(sphere, (size, size)))
+    camera = views[2]
+    found = np.asarray(condition(jax.tree.map(jnp.asarray, camera)))
+    rays = cameras.rays(jax.tree.map(jnp.asarray, camera), cameras.pixel_centers(size, size))
+    origin, direction = np.asarray(rays.origins, np.float64), np.asarray(rays.viewdirs, np.float64)
+    b = np.sum(origin * direction, axis=-1)
+    root = b**2 - np.sum(origin**2, axis=-1) + 1
+    inside, outside = root > 0.02, root < -0.02
+    assert inside.sum() > 100 and outside.sum() > 100
+    points = origin + (-b - np.sqrt(np.maximum(root, 0)))[..., None] * direction
+    np.testing.assert_array_equal(found[outside], 0)
+    np.testing.assert_array_equal(found[inside][:, 6], 1)
+    # On a unit sphere about the origin normals are positions; its box has sides of 2.
+    np.testing.assert_allclose(2 * found[inside][:, :3] - 1, points[inside], atol=0.05)
+    np.testing.assert_allclose(2 * found[inside][:, 3:6] - 1, points[inside], atol=0.05)
+
+
+def test_the_proxy_is_the_hull_of_the_outlines_or_a_mesh_in_the_world_of_the_files(tmp_path):
+    size, count = 48, 24
+    views = jax.tree.map(np.asarray, cameras.make(paths.sphere(count, radius=4.0), 1.2 * size, size=(size, size)))
+    y, x = np.mgrid[:size, :size] + 0.5 - size / 2
+    # The outline of a ball of radius 0.8, seen from 4 away.
+    disc = np.hypot(x, y) < 1.2 * size * 0.8 / np.sqrt(16 - 0.64)
+    image = np.concatenate([np.zeros((size, size, 3), np.uint8), 255 * disc[..., None].astype(np.uint8)], axis=-1)
+    mesh = view_conditions.proxy(scene_of(views, [image] * count), '')
+    radii = np.linalg.norm(mesh.vertices, axis=-1)
+    assert radii.min() > 0.75 and radii.max() < 1.05
+    bare = scene_of(views, [image[..., :3]] * count)
+    with pytest.raises(InputError, match='neither masks nor alpha'):
+        view_conditions.proxy(bare, '')
+    mesh_files.write(tmp_path / 'box.obj', primitives.box())
+    similarity = np.diag([2.0, 2, 2, 1]).astype(np.float32)
+    similarity[:3, 3] = 1, 2, 3
+    given = view_conditions.proxy(dataclasses.replace(bare, scene_from_source=similarity), str(tmp_path / 'box.obj'))
+    np.testing.assert_allclose(given.vertices.min(0), [0, 1, 2], atol=1e-6)
+    np.testing.assert_allclose(given.vertices.max(0), [2, 3, 4], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('condition', ['camera', 'proxy'])
+def test_views_are_learned_loaded_and_drawn(tmp_path, condition):
+    folder = synthetic.write_scene(tmp_path / 'scene', size=32, train=12, val=1, test=2)
+    settings = pix2pix_views.Config(
+        data_dir=str(folder),
+        workdir=str(tmp_path / 'run'),
+        factor=2,
+        condition=condition,
+        batch=2,
+        model=dataclasses.replace(TINY, adversarial=0.0),
+        run=run(60),
+        frames=2,
+    )
+    app.write_record(settings, tmp_path / 'run', 'config.flags')
+    table = pix2pix_views.main(settings)
+    assert (tmp_path / 'run' / 'turntable.mp4').is_file()
+    # Of what tiny filters can tell from rays, white is the best; normals and outlines tell more.
+    test = scenes.read(folder, split='test', factor=2)
+    truths = [posed.composite(image, 1.0) for image in test.images]
+    flat, margin = (0.5, 3) if condition == 'camera' else (1.0, 1)
+    guess = np.mean([-10 * np.log10(np.mean(np.square(flat - truth))) for truth in truths])
+    assert table.mean['psnr'] > guess + margin
+    _, setup, state = pix2pix_views.load(str(tmp_path / 'run'))
+    seen = pix2pix_views.seen(setup)
+    for k, truth in enumerate(truths):
+        picture = np.asarray(seen.render(state, jax.tree.map(jnp.asarray, test.camera(k))).rgb)
+        psnr = -10 * np.log10(np.mean(np.square(np.clip(picture, 0, 1) - truth)))
+        assert psnr == pytest.approx(table.rows[test.names[k]]['psnr'], abs=0.02)
+
+
+def test_the_nearest_photograph_is_the_one_from_the_nearest_place():
+    views = looking(16)
+    images = [np.full((16, 16, 3), 40 * k, np.uint8) for k in range(6)]
+    train = scene_of(views, images)
+    shifted = dataclasses.replace(views[3:4], world_from_camera=views.world_from_camera[3:4].copy())
+    shifted.world_from_camera[0, :3, 3] += 0.1
+    test = scene_of(shifted, [np.full((16, 16, 3), 150, np.uint8)])
+    found = pix2pix_views.nearest_photograph(train, test)
+    assert found['psnr'] == pytest.approx(-20 * np.log10(30 / 255), abs=0.01)
