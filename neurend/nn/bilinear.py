@@ -35,27 +35,31 @@ def _library_kernel(geometry: Geometry, x: Array, y: Array) -> Array:
     return jax.linear_transpose(lambda w: _library_output(geometry, x, w), shape)(y)[0]
 
 
-def _channels(name: str, a: Array, b: Array) -> tuple[int, int]:
-    """Of x and of y."""
-    return (a.shape[-1], b.shape[-1]) if name == 'kernel' else (b.shape[-2], b.shape[-1])
+def _here(name: str, geometry: Geometry, a: Array, b: Array) -> Callable[[Geometry, Array, Array], Array]:
+    """How a CPU computes a product of a and b.
+
+    Narrow layers have nothing to gain, and XLA compiles its own convolutions several times faster.
+    """
+    channels, out = (a.shape[-1], b.shape[-1]) if name == 'kernel' else (b.shape[-2], b.shape[-1])
+    if winograd.fits(geometry, channels, out):
+        return getattr(winograd, name)
+    if channels * out <= 32 * 64 and max(channels, out) <= 64:
+        return _LIBRARY[name]
+    return getattr(products, name)
 
 
-def _product(
-    name: str, library: Callable[[Geometry, Array, Array], Array]
-) -> Callable[[Geometry, Array, Array], Array]:
-    """A product of two arrays: of matrices on a CPU, the library's elsewhere."""
+def _product(name: str) -> Callable[[Geometry, Array, Array], Array]:
+    """A product of two arrays: of matrices on a CPU where that is faster, the library's elsewhere."""
 
     def run(geometry: Geometry, a: Array, b: Array) -> Array:
-        module = winograd if winograd.fits(geometry, *_channels(name, a, b)) else products
-        here = functools.partial(getattr(module, name), geometry)
-        return jax.lax.platform_dependent(a, b, cpu=here, default=functools.partial(library, geometry))
+        here = functools.partial(_here(name, geometry, a, b), geometry)
+        return jax.lax.platform_dependent(a, b, cpu=here, default=functools.partial(_LIBRARY[name], geometry))
 
     return run
 
 
-_output = _product('output', _library_output)
-_input = _product('input', _library_input)
-_kernel = _product('kernel', _library_kernel)
+_LIBRARY = {'output': _library_output, 'input': _library_input, 'kernel': _library_kernel}
+_output, _input, _kernel = (_product(name) for name in _LIBRARY)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

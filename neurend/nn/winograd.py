@@ -45,8 +45,14 @@ Grid = list[list[Array]]
 
 
 def fits(geometry: Geometry, channels: int, out: int) -> bool:
-    """Whether the products here take such a convolution, and are likely faster than those over taps."""
-    if min(channels, out) < 16 or len(geometry.size) != 2 or geometry.dilation != 1 or np.prod(geometry.output) < 200:
+    """Whether the products here take such a convolution, and are enough faster to be worth their compilation."""
+    if (
+        channels * out < 64 * 64
+        or min(channels, out) < 16
+        or len(geometry.size) != 2
+        or geometry.dilation != 1
+        or np.prod(geometry.output) < 200
+    ):
         return False
     if geometry.stride == 1:
         return geometry.taps in ((2, 2), (3, 3), (4, 4))
