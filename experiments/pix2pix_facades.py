@@ -25,6 +25,7 @@ from neurend.models.pix2pix.config import Pix2PixConfig
 from neurend.models.pix2pix.method import pix2pix
 from neurend.models.state import State
 from neurend.train import evaluate as evaluation
+from neurend.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Config:
         flip: mirror half of them. Not for conditions that tell left from right.
         batch: pairs in a step.
         model: networks, losses and rates.
+        coarse: workdir of a run with the generator 'global', around which one with 'local', of half its width, begins
+            (Wang et al., 2018); empty for none.
         run: length and records.
         lpips: backbone of the perceptual metric, which needs the next two.
         lpips_backbone: torchvision's weights of it, .pth or .npz.
@@ -72,6 +75,7 @@ class Config:
     flip: bool = True
     batch: int = 1
     model: Pix2PixConfig = dataclasses.field(default_factory=Pix2PixConfig)
+    coarse: str = ''
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     lpips: Literal['none', 'alex', 'vgg'] = 'none'
     lpips_backbone: str = ''
@@ -92,7 +96,8 @@ def main(config: Config) -> evaluation.Table:
     size = None if not config.load_size else (config.load_size, config.load_size)
     crop = (config.crop, config.crop)
     source = pair_source(train, batch=config.batch, load_size=size, crop=crop, flip=config.flip, labels=config.labels)
-    method, examples = method_of(config), translation.examples_of(held_out)
+    coarse = load(config.coarse)[2].weights['generator'] if config.coarse else None
+    method, examples = method_of(config, coarse), translation.examples_of(held_out)
     state = translation.train(method, source, examples, workdir=config.workdir, run=config.run)
     protocol = {
         'pairs': f'{config.data_dir or "embedded figure"}, {config.direction}, {config.evaluate_split}, all pairs',
@@ -116,14 +121,15 @@ def load(workdir: str) -> tuple[Config, Method, State]:
     return config, method, trained.restore(method, Path(workdir))
 
 
-def method_of(config: Config) -> Method:
-    """The method of a run."""
+def method_of(config: Config, coarse: PyTree | None = None) -> Method:
+    """The method of a run, which begins with the parameters of a global generator if some are given."""
     return pix2pix(
         config.model,
         channels=3,
         size=(config.crop, config.crop),
         steps=config.run.steps,
         vgg=translation.vgg(config.model),
+        coarse=coarse,
     )
 
 

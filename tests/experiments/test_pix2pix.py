@@ -158,6 +158,34 @@ def test_a_translation_is_learned_and_can_be_loaded_and_used_on_a_new_condition(
     np.testing.assert_allclose(picture[:, [1, 11]].mean((0, 2)), [1, 0], atol=0.15)
 
 
+@pytest.mark.slow
+def test_the_enhancer_begins_where_the_global_generator_ended(tmp_path):
+    small = GeneratorConfig('global', width=4, depth=1, blocks=1)
+    settings = pix2pix_facades.Config(
+        data_dir=str(side_by_side(tmp_path / 'data')),
+        workdir=str(tmp_path / 'global'),
+        load_size=0,
+        crop=16,
+        model=dataclasses.replace(TINY, generator=small, adversarial=0.0),
+        run=run(2),
+    )
+    app.write_record(settings, tmp_path / 'global', 'config.flags')
+    pix2pix_facades.main(settings)
+    local = dataclasses.replace(
+        settings,
+        workdir=str(tmp_path / 'local'),
+        coarse=str(tmp_path / 'global'),
+        model=dataclasses.replace(
+            settings.model, generator=dataclasses.replace(small, name='local', width=2), fix_coarse=1.0
+        ),
+    )
+    app.write_record(local, tmp_path / 'local', 'config.flags')
+    pix2pix_facades.main(local)
+    before, after = (pix2pix_facades.load(str(tmp_path / name))[2].params for name in ('global', 'local'))
+    for name, leaf in after['generator']['coarse'].items():
+        jax.tree.map(np.testing.assert_array_equal, leaf, before['generator'][name])
+
+
 def looking(size=16):
     poses = paths.sphere(6, radius=4.0)
     return jax.tree.map(np.asarray, cameras.make(poses, 1.2 * size, size=(size, size)))
