@@ -34,6 +34,7 @@ def test_the_first_example_shows_a_red_and_a_blue_side(tmp_path, monkeypatch):
     assert np.isfinite(names['toward_darker']).all()
 
 
+@pytest.mark.slow
 def test_the_page_on_meshes_shows_a_lit_ring_and_finds_the_square(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (ROOT / 'docs' / 'meshes.md').read_text()

@@ -56,6 +56,7 @@ def reference(arrays, a, b, weights=(1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)):
     return sum(weight * np.abs(p - q).mean() for weight, p, q in zip(weights, slices(a), slices(b)))
 
 
+@pytest.mark.slow
 def test_against_the_oracle(vgg19):
     path, arrays = vgg19
     weights = backbones.load(path, 'vgg19')

@@ -64,7 +64,9 @@ def _centers():
     return np.asarray(cameras.pixel_centers(WIDTH, HEIGHT), np.float64)
 
 
-@pytest.mark.parametrize('model', CAMERAS)
+@pytest.mark.parametrize(
+    'model', [pytest.param(name, marks=pytest.mark.slow) if name == 'fisheye' else name for name in CAMERAS]
+)
 def test_agrees_with_rays_against_all_triangles(model):
     camera = CAMERAS[model]
     face, weights, t = _traced(camera, _centers())

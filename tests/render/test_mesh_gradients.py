@@ -41,6 +41,7 @@ def _colors(parameters, found):
     return texture.bilinear(parameters['texture'], uv)
 
 
+@pytest.mark.slow
 def test_all_gradients_agree_with_differences_away_from_edges():
     with jax.enable_x64(True):
         parameters = _parameters()

@@ -43,6 +43,7 @@ def method(views):
     return fit(CONFIG, start=start, size=SIZE, stepper=stepper)
 
 
+@pytest.mark.slow
 def test_an_egg_is_found_from_a_sphere_and_pictures_show_it(target, views, method, tmp_path):
     points = surface.sample(jax.random.key(3), target.vertices, target.faces, 3000).points
     truth = Surface(points)

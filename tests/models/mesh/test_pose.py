@@ -29,6 +29,7 @@ def _found(draw, center, **options):
         assert np.isfinite(found.path).all()
 
 
+@pytest.mark.slow
 def test_a_box_is_found_by_its_silhouette_from_20_degrees():
     center = jnp.array([0.1, 0.0, 0.0])
     draw = pose.drawn(primitives.box((1.0, 0.7, 0.45)), CAMERA, SIZE)

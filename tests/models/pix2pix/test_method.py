@@ -99,7 +99,7 @@ def written_out(config, params, batch):
     return gradient, stale, fresh, {'discriminator': loss, 'loss': total}
 
 
-@pytest.mark.parametrize('frames', [1, 3])
+@pytest.mark.parametrize('frames', [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_step_is_the_discriminators_and_then_the_generators_against_the_new_one(frames):
     # A weight of L1 as in the paper, and gradients so small beside it that they show where L1 is left out.
     config = dataclasses.replace(TINY, frames=frames)

@@ -57,6 +57,7 @@ def test_codes_are_means_over_frames_of_root_mean_square_one():
     assert np.abs(codes[0] - codes[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_generator_with_personal_shifts_draws_what_it_drew_by_the_code():
     generator = networks(CONFIG, people=1).generator
     conditions = jax.random.uniform(jax.random.key(0), (2, SIZE, SIZE, 3))
