@@ -191,8 +191,7 @@ def _update(optimizer: optax.GradientTransformation, name: str, params: dict, op
 
 def _schedule(config: Pix2PixConfig, steps: int) -> optax.Schedule:
     constant = int(config.constant * steps)
-    fall = optax.linear_schedule(config.learning_rate, 0.0, max(steps - constant, 1), constant)
-    return fall
+    return optax.linear_schedule(config.learning_rate, 0.0, max(steps - constant, 1), constant)
 
 
 def _unit(images: np.ndarray) -> np.ndarray:
