@@ -13,6 +13,8 @@ from neurend.nn.patchgan import MultiScale, PatchGAN, PixelGAN
 from neurend.nn.resnet import GlobalGenerator, LocalEnhancer
 from neurend.nn.unet import UNet
 
+Composition = Literal['none', 'mask', 'flow']
+
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
@@ -73,6 +75,11 @@ class Pix2PixConfig:
         frames: 1 translates pictures one by one. From 2 on, windows of so many consecutive frames are trained on: each
             frame sees the generated one before it, the first of a clip zeros, and the discriminator sees pairs of
             consecutive frames with their conditions (Chan et al., 2019).
+        composition: how a frame uses the generated one before it. 'none': the generator draws all pixels. 'mask': it
+            draws colours and a map that says where they replace the frame before (Pumarola et al., 2018). 'flow': the
+            frame before is moved by a drawn optical flow first (vid2vid, Wang et al., 2018). The first frame of a clip
+            is drawn whole.
+        flow: weight of the difference between the true frames before, moved by the drawn flow, and the true frames.
         fix_coarse: part of the run in which the global generator within 'local' stays as it is.
         pool: generated images kept for the discriminator (Shrivastava et al., 2017); 0 in pix2pix.
         learning_rate: of both networks, Adam.
@@ -90,6 +97,8 @@ class Pix2PixConfig:
     perceptual: float = 0.0
     vgg: str = ''
     frames: int = 1
+    composition: Composition = 'none'
+    flow: float = 10.0
     fix_coarse: float = 0.0
     pool: int = 0
     learning_rate: float = 2e-4
@@ -101,6 +110,8 @@ class Pix2PixConfig:
         """Raises `InputError` for choices that do not go together."""
         if self.frames < 1:
             raise InputError(f'frames: got {self.frames}, expected at least 1')
+        if self.composition != 'none' and self.frames == 1:
+            raise InputError(f'composition: got {self.composition} with frames=1, expected frames of 2 or more')
         if not self.adversarial and self.features:
             raise InputError('features: got a weight with adversarial=0; there are no features without a discriminator')
         if bool(self.perceptual) != bool(self.vgg):

@@ -17,7 +17,7 @@ from neurend.models.pix2pix import config as configs
 from neurend.models.pix2pix import objective, pool, resolution
 from neurend.models.pix2pix.config import Pix2PixConfig
 from neurend.models.pix2pix.parts import apply, bytes_of, descend, frames_of_batch, measure, rendering
-from neurend.models.pix2pix.translation import roll, shown, translation
+from neurend.models.pix2pix.translation import Frame, flow_loss, roll, shown, translation
 from neurend.models.state import State
 from neurend.render.rendering import Rendering
 from neurend.typing import Array, Key, Metrics, PyTree
@@ -113,7 +113,8 @@ def pix2pix(
         dropout_key, pool_key = jax.random.split(key)
         conditions, reals = frames_of_batch(batch, config.frames)
         params, optimizers, aux = dict(state.params), dict(state.optimizer), state.aux
-        fakes, pull = jax.vjp(lambda p: roll(generate, config, p, dropout_key, conditions), params['generator'])
+        frames, pull = jax.vjp(lambda p: roll(generate, config, p, dropout_key, conditions), params['generator'])
+        fakes = [frame.image for frame in frames]
         values = {}
         if adversarial:
             fake = jax.lax.stop_gradient(shown(conditions, fakes))
@@ -128,14 +129,19 @@ def pix2pix(
             values['discriminator'], grads = jax.value_and_grad(loss)(params['discriminator'])
             _update(optimizer, 'discriminator', params, optimizers, grads)
 
-        def generator_loss(fakes: list[Array]) -> tuple[Array, dict[str, Array]]:
+        def generator_loss(frames: list[Frame]) -> tuple[Array, dict[str, Array]]:
             against = params.get('discriminator')
             discriminate = None if against is None else lambda x: apply(judge, against, x)
-            return objective.generator_loss(
-                config, discriminate, vgg, lambda images: shown(conditions, images), fakes, reals
+            images = [frame.image for frame in frames]
+            total, terms = objective.generator_loss(
+                config, discriminate, vgg, lambda images: shown(conditions, images), images, reals
             )
+            if config.composition == 'flow':
+                terms['flow'] = flow_loss(frames, reals)
+                total = total + config.flow * terms['flow']
+            return total, terms
 
-        (values['loss'], terms), cotangents = jax.value_and_grad(generator_loss, has_aux=True)(fakes)
+        (values['loss'], terms), cotangents = jax.value_and_grad(generator_loss, has_aux=True)(frames)
         (grads,) = pull(cotangents)
         if config.fix_coarse:
             grads = resolution.hold(grads, state.step < int(config.fix_coarse * steps))
@@ -152,8 +158,8 @@ def pix2pix(
         if config.frames > 1:
             zeros = jnp.zeros((*inputs.condition.shape[:3], 3))
             previous = zeros if inputs.previous is None else 2 * inputs.previous - 1
-        image = generate(state.weights['generator'], jax.random.key(_NOISE), inputs.condition, previous)
-        return rendering(image)
+        frame = generate(state.weights['generator'], jax.random.key(_NOISE), inputs.condition, previous)
+        return rendering(frame.image)
 
     drawn = jax.jit(lambda state, inputs: render(state, inputs).rgb)
 

@@ -136,11 +136,11 @@ def face_gan(
         conditions, reals = frames_of_batch(batch, main.frames)
         box = state.aux['boxes'][batch.index]
         # The main generator is frozen: no gradient of its pictures is ever asked for.
-        before = roll(generate, main, state.aux['main'], main_key, conditions)
+        before = [frame.image for frame in roll(generate, main, state.aux['main'], main_key, conditions)]
         x, start, real = (
             jnp.concatenate([crop(each, box, size) for each in frames]) for frames in (conditions, before, reals)
         )
-        fake, pull = jax.vjp(lambda p: start + correct(p, face_key, x, start), state.params['generator'])
+        fake, pull = jax.vjp(lambda p: start + correct(p, face_key, x, start).image, state.params['generator'])
 
         def see(images: Any) -> Array:
             return shown([x], images)
@@ -176,9 +176,10 @@ def face_gan(
             zeros = jnp.zeros((*inputs.condition.shape[:3], 3))
             previous = zeros if inputs.previous is None else 2 * inputs.previous - 1
         noise = jax.random.key(_NOISE)
-        before = generate(state.aux['main'], noise, inputs.condition, previous)
+        before = generate(state.aux['main'], noise, inputs.condition, previous).image
         start = crop(before, inputs.box, size)
-        square = start + correct(state.weights['generator'], noise, crop(inputs.condition, inputs.box, size), start)
+        part = crop(inputs.condition, inputs.box, size)
+        square = start + correct(state.weights['generator'], noise, part, start).image
         image = paste(before, jnp.clip(square, -1, 1), inputs.box)
         return dataclasses.replace(rendering(image), extras={'before': (before + 1) / 2})
 

@@ -277,3 +277,22 @@ def test_bad_input_is_named():
         method.step(jax.random.key(0), state, clips)
     with pytest.raises(InputError, match='vgg: expected weights'):
         pix2pix(Pix2PixConfig(perceptual=10, vgg='vgg19.pth'), channels=3, size=(8, 8), steps=1)
+
+
+@pytest.mark.slow
+def test_flow_is_learned_from_moving_pictures():
+    """A texture that moves by a pixel and a half: the loss of the flow falls far below that of standing still."""
+    config = dataclasses.replace(
+        UNET, frames=2, composition='flow', generator=GeneratorConfig(width=8, depth=3, dropout=0.0), learning_rate=2e-3
+    )
+    method = pix2pix(config, channels=2, size=(16, 16), steps=400)
+    x = np.arange(16)[None, :, None, None] / 2 + np.arange(16)[:, None, None, None] / 3
+    moments = np.array([0.0, 0.75])
+    image = 0.5 + 0.4 * np.sin(x + moments[:, None] + np.arange(3))  # h w t 3
+    image = np.moveaxis(image, 2, 0)[None].astype(np.float32)
+    batch = PairBatch(jnp.zeros((1, 2, 16, 16, 2)), jnp.asarray(image))
+    state, step = jax.jit(method.init)(jax.random.key(0)), jax.jit(method.step)
+    still = np.abs(image[0, 1] - image[0, 0]).mean() * 2
+    for number in range(400):
+        state, values = step(jax.random.key(number), state, batch)
+    assert float(values['flow']) < 0.3 * still

@@ -3,14 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from neurend.checks import InputError
 from neurend.models.pix2pix.config import GeneratorConfig, Pix2PixConfig
-from neurend.models.pix2pix.translation import roll, shown, translation
+from neurend.models.pix2pix.translation import Frame, flow_loss, roll, shown, translation
 
 
-def made(frames=1, *, channels=2, size=8, **generator):
-    config = Pix2PixConfig(GeneratorConfig(**{'width': 2, 'depth': 2, **generator}), frames=frames)
-    module, generate = translation(config)
-    generate = jax.jit(generate)
+def made(frames=1, *, channels=2, size=8, composition='none', **generator):
+    generator = GeneratorConfig(**{'width': 2, 'depth': 2, **generator})
+    config = Pix2PixConfig(generator, frames=frames, composition=composition)
+    module, frame = translation(config)
+    generate = jax.jit(lambda *arguments: frame(*arguments).image)
     keys = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
     x = jnp.zeros((1, size, size, channels + 3 * (frames > 1)))
     shapes = jax.eval_shape(module.init, keys, x)['params']
@@ -18,6 +20,10 @@ def made(frames=1, *, channels=2, size=8, **generator):
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.4, leaf.shape).astype(np.float32), shapes)
     return config, module, generate, params
+
+
+def whole(generate):
+    return lambda *arguments: Frame(generate(*arguments))
 
 
 def pictures(seed, *shape):
@@ -61,9 +67,9 @@ def test_each_frame_sees_the_one_before_and_the_first_sees_zeros():
     config, _, generate, params = made(3, dropout=0.0)
     conditions = [pictures(seed, 1, 8, 8, 2) for seed in range(3)]
     key, previous = jax.random.key(0), jnp.zeros((1, 8, 8, 3))
-    for found, condition in zip(roll(generate, config, params, key, conditions), conditions):
+    for found, condition in zip(roll(whole(generate), config, params, key, conditions), conditions):
         previous = generate(params, None, condition, previous)
-        np.testing.assert_allclose(found, previous, atol=1e-6)
+        np.testing.assert_allclose(found.image, previous, atol=1e-6)
 
 
 def test_gradients_flow_through_the_first_generated_frame():
@@ -72,7 +78,7 @@ def test_gradients_flow_through_the_first_generated_frame():
 
     @jax.jit
     def last(condition):
-        return jnp.sum(roll(generate, config, params, jax.random.key(0), [condition, second])[1] ** 2)
+        return jnp.sum(roll(whole(generate), config, params, jax.random.key(0), [condition, second])[1].image ** 2)
 
     slope = jax.jit(jax.grad(last))(first)
     direction = pictures(5, 1, 8, 8, 2) - 0.5
@@ -96,3 +102,47 @@ def test_the_discriminator_sees_conditions_in_the_range_of_images():
         np.testing.assert_allclose(pair[..., 2:4], 2 * conditions[k + 1] - 1)
         np.testing.assert_array_equal(pair[..., 4:7], images[k])
         np.testing.assert_array_equal(pair[..., 7:], images[k + 1])
+
+
+@pytest.mark.parametrize('composition', ['mask', 'flow'])
+def test_frames_are_drawn_over_the_moved_frame_before(composition):
+    _, module, generate, params = made(2, composition=composition, dropout=0.0)
+    condition, previous = pictures(2, 1, 8, 8, 2), 2 * pictures(3, 1, 8, 8, 3) - 1
+    y = module.apply({'params': params}, jnp.concatenate([2 * condition - 1, previous], -1), deterministic=True)
+    y, before = np.asarray(y, np.float64)[0], np.asarray(previous, np.float64)[0]
+    if composition == 'flow':  # an eighth of the side at most: one pixel
+        still, before = before, np.empty_like(before)
+        assert np.abs(y[..., 4:]).max() > 0.3
+        for row in range(8):
+            for column in range(8):
+                places = np.clip(np.array([column, row]) + y[row, column, 4:], 0, 7)
+                left, top = np.minimum(np.floor(places).astype(int), 6)
+                fx, fy = places - (left, top)
+                upper = (1 - fx) * still[top, left] + fx * still[top, left + 1]
+                lower = (1 - fx) * still[top + 1, left] + fx * still[top + 1, left + 1]
+                before[row, column] = (1 - fy) * upper + fy * lower
+    mask = 0.25 + 0.75 * (y[..., 3:4] + 1) / 2
+    expected = mask * y[..., :3] + (1 - mask) * before
+    np.testing.assert_allclose(generate(params, None, condition, previous)[0], expected, atol=1e-5)
+
+
+def test_the_first_frame_is_drawn_whole():
+    _, module, generate, params = made(2, composition='flow', dropout=0.0)
+    condition, nothing = pictures(2, 1, 8, 8, 2), jnp.zeros((1, 8, 8, 3))
+    y = module.apply({'params': params}, jnp.concatenate([2 * condition - 1, nothing], -1), deterministic=True)
+    np.testing.assert_allclose(generate(params, None, condition, nothing), y[..., :3], atol=1e-6)
+
+
+def test_the_flow_that_moves_the_truth_costs_nothing():
+    first = pictures(4, 1, 6, 6, 3)
+    second = jnp.concatenate([first[:, :, 1:], first[:, :, -1:]], axis=2)  # one pixel to the left, by its border
+    right, still = jnp.zeros((1, 6, 6, 2)).at[..., 0].set(1.0), jnp.zeros((1, 6, 6, 2))
+    frames = [[Frame(first), Frame(second, flow)] for flow in (right, still)]
+    assert float(flow_loss(frames[0], [first, second])) == pytest.approx(0, abs=1e-7)
+    expected = np.abs(np.asarray(first) - np.asarray(second)).mean()
+    assert float(flow_loss(frames[1], [first, second])) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_composition_needs_a_frame_before():
+    with pytest.raises(InputError, match='composition: got mask with frames=1'):
+        Pix2PixConfig(composition='mask')
