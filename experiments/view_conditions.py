@@ -14,16 +14,13 @@ from neurend.geometry import cameras, clip, transforms, triangles
 from neurend.geometry.cameras import Camera
 from neurend.numerics import normalize
 from neurend.render import rasterize, texture
-from neurend.scenes import cells, hull, mesh_files
+from neurend.scenes import mesh_files, proxies
 from neurend.scenes.meshes import Mesh
 from neurend.typing import Array
 
 ConditionFn = Callable[[Camera], Array]
 """From one camera to `h w c` in [0, 1], rounded to 8 bits."""
 CHANNELS: dict[Literal['camera', 'proxy'], int] = {'camera': 6, 'proxy': 7}
-
-_HULL_CELLS = 96
-_SMOOTHING = 3
 
 
 def from_camera(train: PosedImages) -> ConditionFn:
@@ -77,14 +74,7 @@ def proxy(train: PosedImages, path: str) -> Mesh:
         )
     foreground = [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
     radius = (train.far - train.near) / 2
-    for count in (_HULL_CELLS // 3, _HULL_CELLS):
-        # The first, coarse, tells how large the second must be.
-        found = hull.carve(train.cameras, foreground, radius=radius, cells=count, nearest=train.near)
-        middles = (np.argwhere(np.asarray(found.cells)) + 0.5) * float(found.edge) + np.asarray(found.low)
-        radius = float(np.abs(middles).max() + found.edge)
-    return cells.surface(
-        np.asarray(found.cells), low=np.asarray(found.low), edge=float(found.edge), smoothing=_SMOOTHING
-    )
+    return proxies.hull_surface(train.cameras, foreground, radius=radius, nearest=train.near)
 
 
 def _rounded(condition: Array) -> Array:

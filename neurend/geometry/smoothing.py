@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from neurend import checks
+from neurend.geometry import conjugate_gradients
 from neurend.geometry.leading import floating
 from neurend.numerics import safe_divide
 from neurend.typing import Array
@@ -90,36 +91,12 @@ def vertices_from_differential(
         shift = right.mean(0, keepdims=True)
         scale = jnp.max(jnp.abs(right - shift), initial=0)
         scaled = safe_divide(right - shift, scale)
-        return scale * _conjugate_gradients(system, scaled, diagonal.astype(right.dtype), tolerance, iterations) + shift
+        found = conjugate_gradients.solve(
+            system, scaled, diagonal.astype(right.dtype), tolerance=tolerance, iterations=iterations
+        )
+        return scale * found + shift
 
     return jax.lax.custom_linear_solve(system, differential, solve, symmetric=True)
-
-
-def _conjugate_gradients(
-    system: Callable[[Array], Array], right: Array, diagonal: Array, tolerance: float, iterations: int
-) -> Array:
-    """Preconditioned by the diagonal (Hestenes and Stiefel, 1952), until the residual's mean square is the tolerance's.
-
-    All that an iteration needs comes from what the loop carries. JAX's own computes its first direction and the right
-    side apart; where that is a difference that is all but zero, as gradients at an optimum are, XLA on a CPU rounds the
-    two differently, and the iteration diverges.
-    """
-
-    def unfinished(carry: tuple) -> Array:
-        _, residual, _, _, step = carry
-        return (jnp.mean(jnp.square(residual)) > tolerance**2) & (step < iterations)
-
-    def iterate(carry: tuple) -> tuple:
-        x, residual, direction, last, step = carry
-        conditioned = residual / diagonal
-        product = jnp.vdot(residual, conditioned, precision='highest')
-        direction = conditioned + safe_divide(product, last) * direction
-        applied = system(direction)
-        length = safe_divide(product, jnp.vdot(direction, applied, precision='highest'))
-        return x + length * direction, residual - length * applied, direction, product, step + 1
-
-    zeros = jnp.zeros_like(right)
-    return jax.lax.while_loop(unfinished, iterate, (zeros, right, zeros, jnp.zeros((), right.dtype), 0))[0]
 
 
 def _checked(values: Array, edges: Array) -> tuple[Array, Array]:
