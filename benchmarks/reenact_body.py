@@ -6,7 +6,7 @@ The embedded figure a is learned from a minute of film at 128x128 and driven by 
 `configs/reenact_body_figure.flags` and `configs/reenact_body_figure_temporal.flags` say. Both variants get about
 the same time, since a step of the temporal one, which draws two frames, takes longer. Measured are the frames of a that
 were held out and the driven ones, whose truth is known; key points are found again by a detector that was trained on a,
-whose own error on true frames stands beside. The last line printed is JSON. `--minutes` scales the number of steps (2.5
+whose own error on true frames stands beside. The last line printed is JSON. `--minutes` scales the number of steps (5
 for each variant by default: those of the flag files), `--quick` takes a few steps of small pictures only.
 """
 
@@ -22,7 +22,7 @@ from neurend import config
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 VARIANTS = {'single': 'reenact_body_figure', 'temporal': 'reenact_body_figure_temporal'}
-_MINUTES = 2.5
+_MINUTES = 5.0
 _QUICK = (
     '--size=32,32', '--target_frames=40', '--source_frames=12', '--held_out=8', '--detector_steps=20',
     '--pix2pix.generator.width=8', '--pix2pix.generator.depth=5', '--pix2pix.discriminator.width=8', '--run.steps=20',
