@@ -27,6 +27,7 @@ from neurend.render import antialias, rasterize, texture
 from neurend.render.rasterize import Fragments
 from neurend.render.rendering import Rendering
 from neurend.render.shade import ggx, harmonics, lights, splitsum, vectors
+from neurend.scenes import textures
 from neurend.scenes.meshes import Mesh
 from neurend.typing import Array, Key, Metrics, PyTree
 
@@ -148,23 +149,7 @@ def appearance(
 
 def albedo_of(params: PyTree) -> Array:
     """The albedo texture [side side 3], linear in [0, 1]: the levels, put on one another, through a sigmoid."""
-    *finer, total = params['texture']
-    for level in reversed(finer):
-        total = level + _doubled(total)
-    return jax.nn.sigmoid(total)
-
-
-def _doubled(level: Array) -> Array:
-    """Twice the texels, bilinear; borders go on."""
-    for axis in (0, 1):
-        first, last = (
-            jax.lax.slice_in_dim(level, *ends, axis=axis) for ends in ((0, 1), (level.shape[axis] - 1, None))
-        )
-        around = jnp.concatenate([first, level, last], axis=axis)
-        before, after = (jax.lax.slice_in_dim(around, k, k + level.shape[axis], axis=axis) for k in (0, 2))
-        halves = jnp.stack([0.75 * level + 0.25 * before, 0.75 * level + 0.25 * after], axis=axis + 1)
-        level = halves.reshape(*level.shape[:axis], -1, *level.shape[axis + 1 :])
-    return level
+    return jax.nn.sigmoid(textures.compose(params['texture']))
 
 
 def roughness_of(params: PyTree) -> Array:

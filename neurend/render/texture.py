@@ -14,6 +14,7 @@ import numpy as np
 from neurend import checks
 from neurend.geometry.leading import floating
 from neurend.numerics import safe_divide
+from neurend.render import texels
 from neurend.render.raster import pixels
 from neurend.render.rasterize import Fragments
 from neurend.typing import Array
@@ -80,22 +81,26 @@ def bilinear(texture: Array, uv: Array, *, wrap: Wrap = 'repeat') -> Array:
     checks.shape('uv', uv, '... 2')
     checks.one_of('wrap', wrap, WRAPS)
     height, width, channels = texture.shape
-    x, y = uv[..., 0] * width - 0.5, (1 - uv[..., 1]) * height - 0.5
+    return _looked_up(texture.reshape(-1, channels), [_taps(uv.reshape(-1, 2), width, height, wrap)], uv.shape[:-1])
+
+
+def _taps(uv: Array, width: int | Array, height: int | Array, wrap: str) -> tuple[list[Array], list[Array]]:
+    """Rows of a flat texture, and their weights, four each of [n], for places [n 2] in a texture or in several [n]."""
+    x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
     left, top = jnp.floor(x), jnp.floor(y)
     columns = [_wrapped(left.astype(jnp.int32) + k, width, wrap) for k in (0, 1)]
     rows = [_wrapped(top.astype(jnp.int32) + k, height, wrap) for k in (0, 1)]
     fx, fy = x - left, y - top
     weights = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx]
-    places = [row * width + column for row in rows for column in columns]
-    planes = texture.reshape(-1, channels)
-    looked_up = [
-        sum(weight * planes[:, c].at[place].get(mode='promise_in_bounds') for weight, place in zip(weights, places))
-        for c in range(channels)
-    ]
-    return jnp.stack(looked_up, axis=-1)
+    return [row * width + column for row in rows for column in columns], weights
 
 
-def _wrapped(index: Array, size: int, wrap: str) -> Array:
+def _looked_up(table: Array, taps: list[tuple[list[Array], list[Array]]], leading: tuple[int, ...]) -> Array:
+    places, weights = (tuple(part for tap in taps for part in tap[k]) for k in (0, 1))
+    return texels.weighted(table, places, weights).reshape(*leading, table.shape[-1])
+
+
+def _wrapped(index: Array, size: int | Array, wrap: str) -> Array:
     if wrap == 'clamp':
         return jnp.clip(index, 0, size - 1)
     if wrap == 'repeat':
@@ -125,35 +130,78 @@ def pyramid(texture: Array, levels: int | None = None) -> list[Array]:
     return stack
 
 
-def trilinear(levels: list[Array], uv: Array, derivatives: Array, *, wrap: Wrap = 'repeat', bias: float = 0.0) -> Array:
+def trilinear(
+    levels: list[Array], uv: Array, derivatives: Array, *, wrap: Wrap = 'repeat', bias: float = 0.0, samples: int = 1
+) -> Array:
     """Looks up a pyramid between the two levels whose texels are about as large as a pixel.
+
+    A pixel covers an ellipse of the texture, and with one sample the level is that of its longer axis: surfaces seen at
+    a slant blur. Several samples lie along this axis, and the level is that of the shorter one, or that at which
+    samples are a texel apart, whichever is coarser (anisotropic filtering: McCormack et al., "Feline", 1999).
 
     Args:
         levels: of `pyramid`.
         uv: [... 2].
         derivatives: [... 2 2] change of (u, v) per pixel to the right and downwards, see `interpolate_derivatives`; no
-            gradient passes through the choice of the level.
+            gradient passes through the choice of the level and of the axis.
         wrap: as for `bilinear`.
         bias: added to the level: positive is blurrier.
+        samples: along the longer axis, 1 or more. Each costs eight texels.
 
     Returns:
         [... c].
+
+    Raises:
+        InputError: no levels, no samples, or shapes that do not fit.
     """
+    if not levels or samples < 1:
+        raise checks.InputError(f'levels, samples: got {len(levels)} and {samples}, expected at least 1 of each')
+    uv, levels = floating(uv), [floating(level) for level in levels]
+    checks.shape('uv', uv, '... 2')
     checks.shape('derivatives', derivatives, '... 2 2', 'Give the change of (u, v) per pixel in both directions')
-    height, width = levels[0].shape[:2]
-    texels = jax.lax.stop_gradient(derivatives) * jnp.array([[width], [height]], derivatives.dtype).reshape(
-        (1,) * (derivatives.ndim - 2) + (2, 1)
-    )
-    # The longer axis of the ellipse that a pixel covers, in texels.
-    a, b = jnp.sum(texels[..., 0] ** 2, axis=-1), jnp.sum(texels[..., 1] ** 2, axis=-1)
-    cross = jnp.sum(texels[..., 0] * texels[..., 1], axis=-1)
-    longest = 0.5 * (a + b) + jnp.sqrt(0.25 * (a - b) ** 2 + cross**2)
-    level = jnp.clip(0.5 * jnp.log2(jnp.maximum(longest, 1e-20)) + bias, 0, len(levels) - 1)
-    result = jnp.zeros((*jnp.shape(uv)[:-1], levels[0].shape[-1]), levels[0].dtype)
-    for k, texture in enumerate(levels):
-        weight = jnp.maximum(1 - jnp.abs(level - k), 0)[..., None]
-        result = result + weight * bilinear(texture, uv, wrap=wrap)
-    return result
+    checks.one_of('wrap', wrap, WRAPS)
+    for k, level in enumerate(levels):
+        checks.shape(f'levels[{k}]', level, f'h w {levels[0].shape[-1]}', 'The first has so many channels')
+    leading = uv.shape[:-1]
+    axis, level = _footprint(jax.lax.stop_gradient(derivatives).reshape(-1, 2, 2), levels[0].shape[:2], samples)
+    level = jnp.clip(level + bias, 0, len(levels) - 1)
+    uv = uv.reshape(-1, 2)
+
+    # All levels as one table, of which every place reads two.
+    sizes = np.array([texture.shape[:2] for texture in levels], np.int32)
+    firsts = np.cumsum([0, *sizes.prod(-1)[:-1]], dtype=np.int32)
+    finer = jnp.floor(level).astype(jnp.int32)
+    shares = (finer, finer + 1 - level), (jnp.minimum(finer + 1, len(levels) - 1), level - finer)
+    known = [(*(jnp.asarray(of)[k] for of in (sizes[:, 1], sizes[:, 0], firsts)), share) for k, share in shares]
+    table = jnp.concatenate([texture.reshape(-1, texture.shape[-1]) for texture in levels])
+
+    def look(uv: Array) -> Array:
+        taps = []
+        for width, height, first, share in known:
+            places, weights = _taps(uv, width, height, wrap)
+            taps.append(([first + place for place in places], [share * weight for weight in weights]))
+        return _looked_up(table, taps, leading)
+
+    if samples == 1:
+        return look(uv)
+    # One after the other, so that memory is that of one.
+    steps = (jnp.arange(samples, dtype=uv.dtype) + 0.5) / samples - 0.5
+    nothing = jnp.zeros((*leading, table.shape[-1]), jnp.result_type(table, uv))
+    total, _ = jax.lax.scan(lambda total, step: (total + look(uv + step * axis), None), nothing, steps)
+    return total / samples
+
+
+def _footprint(derivatives: Array, size: tuple[int, ...], samples: int) -> tuple[Array, Array]:
+    """The longer axis [n 2], in UV, of ellipses that pixels cover, and the level [n] at which samples fill it."""
+    extent = jnp.array([size[1], size[0]], derivatives.dtype)
+    scaled = derivatives * extent[None, :, None]
+    (a, b), (c, d) = ((scaled[:, k, 0], scaled[:, k, 1]) for k in (0, 1))
+    uu, vv, cross = a * a + b * b, c * c + d * d, a * c + b * d
+    longest = jnp.sqrt(jnp.maximum(0.5 * (uu + vv) + jnp.sqrt(0.25 * (uu - vv) ** 2 + cross**2), 1e-20))
+    shortest = jnp.abs(a * d - b * c) / longest
+    angle = 0.5 * jnp.arctan2(2 * cross, uu - vv)
+    axis = longest[:, None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1) / extent[None]
+    return axis, jnp.log2(jnp.maximum(shortest, longest / samples))
 
 
 # Axes (right, down, outward) of the faces +x, -x, +y, -y, +z, -z in the convention of OpenGL.
@@ -199,13 +247,8 @@ def cube(texture: Array, directions: Array) -> Array:
     fx, fy = x - left, y - top
     base = (face * (side + 2) + top.astype(jnp.int32)) * (side + 2) + left.astype(jnp.int32)
     weights = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx]
-    planes = bordered.reshape(-1, texture.shape[-1])
-    offsets = (0, 1, side + 2, side + 3)
-    looked_up = [
-        sum(w * planes[:, c].at[base + o].get(mode='promise_in_bounds') for w, o in zip(weights, offsets))
-        for c in range(texture.shape[-1])
-    ]
-    return jnp.stack(looked_up, axis=-1)
+    taps = [base.reshape(-1) + offset for offset in (0, 1, side + 2, side + 3)], [w.reshape(-1) for w in weights]
+    return _looked_up(bordered.reshape(-1, texture.shape[-1]), [taps], base.shape)
 
 
 def _cube_place(directions: Array, side: int) -> tuple[Array, Array, Array]:

@@ -68,6 +68,103 @@ def test_trilinear_takes_the_level_whose_texels_are_pixels():
     np.testing.assert_allclose(biased[:, 0], [0, 1, 3, 4.5, 6], atol=1e-4)
 
 
+SIDE, FOCAL, TILT, AWAY = 256, 40.0, 1.3, 1.2
+
+
+def plane_place(x, y):
+    """Where rays through pixels meet a plane tilted about the x axis: (u, v), float64."""
+    across, down = (x - 16) / FOCAL, (y - 12) / FOCAL
+    t = AWAY * np.cos(TILT) / (np.cos(TILT) - np.sin(TILT) * down)
+    return np.stack([t * across, t * down / np.cos(TILT)], axis=-1) + 0.5
+
+
+def footprints(x, y):
+    """Axes of the ellipses that pixels cover, in texels [... 2], the longer one first, by central differences."""
+    h = 1e-4
+    change = np.stack(
+        [plane_place(x + h, y) - plane_place(x - h, y), plane_place(x, y + h) - plane_place(x, y - h)], axis=-1
+    )
+    return np.linalg.svd(change / (2 * h) * SIDE, compute_uv=False)
+
+
+@pytest.fixture(scope='module')
+def tilted():
+    """UVs and their changes at the pixels of the plane, drawn; and which pixels' neighbours show it too."""
+    uvs = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    a, b = (uvs - 0.5).T
+    x, y, z = a, b * np.cos(TILT), AWAY + b * np.sin(TILT)
+    vertices = np.stack([FOCAL * x + 16 * z, FOCAL * y + 12 * z, -np.ones(4), z], axis=-1).astype(np.float32)
+    faces = jnp.array([[0, 1, 2], [0, 2, 3]])
+    found = rasterize.rasterize(jnp.asarray(vertices), faces, width=32, height=24)
+    uv = texture.interpolate(jnp.asarray(uvs), faces, found)
+    change = texture.interpolate_derivatives(jnp.asarray(uvs), faces, found)
+    columns, rows = np.meshgrid(np.arange(32), np.arange(24))
+    corners = [plane_place(columns + i, rows + j) for i in (0, 1) for j in (0, 1)]
+    inside = np.all([((place > 0) & (place < 1)).all(-1) for place in corners], axis=0)
+    assert inside.sum() > 100
+    return uv, change, inside
+
+
+def test_the_level_of_a_tilted_plane_is_that_of_its_footprint(tilted):
+    uv, change, inside = tilted
+    x, y = np.meshgrid(np.arange(32) + 0.5, np.arange(24) + 0.5)
+    longer, shorter = np.moveaxis(footprints(x, y), -1, 0)
+    assert (longer / shorter)[inside].max() > 4 > 3 > (longer / shorter)[inside].min()
+    levels = [jnp.full((SIDE >> k, SIDE >> k, 1), float(k)) for k in range(9)]
+    for samples in (1, 4):
+        got = texture.trilinear(levels, uv, change, samples=samples)[..., 0]
+        want = np.clip(np.log2(np.maximum(shorter, longer / samples)), 0, 8)
+        np.testing.assert_allclose(got[inside], want[inside], atol=2e-3)
+
+
+def test_samples_along_the_longer_axis_show_a_tilted_plane_sharper(tilted):
+    """Against the mean of 16 x 16 rays through each pixel."""
+    uv, change, inside = tilted
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(SIDE, SIDE, 1))
+    for axis in (0, 1):  # details of a few texels
+        image = sum(np.roll(image, k, axis) for k in range(-3, 4))
+    image = jnp.asarray(image / image.std(), jnp.float32)
+    steps = (np.arange(16) + 0.5) / 16
+    x, y = np.meshgrid((np.arange(32)[:, None] + steps).reshape(-1), (np.arange(24)[:, None] + steps).reshape(-1))
+    many = texture.bilinear(image, jnp.asarray(plane_place(x, y), jnp.float32))
+    truth = np.asarray(many).reshape(24, 16, 32, 16).mean((1, 3))
+    levels = texture.pyramid(image)
+
+    def error(samples):
+        got = np.asarray(texture.trilinear(levels, uv, change, samples=samples))[..., 0]
+        return np.sqrt(np.mean((got - truth)[inside] ** 2)) / truth[inside].std()
+
+    errors = [error(samples) for samples in (1, 2, 8)]
+    assert errors[2] < errors[1] < errors[0]
+    assert errors[2] < 0.5 * errors[0]
+
+
+def test_samples_lie_evenly_about_the_place():
+    levels = texture.pyramid(jnp.asarray(np.random.default_rng(0).normal(size=(16, 16, 2)), jnp.float32))
+    # A linear texture is the mean of its samples wherever they lie evenly about the place.
+    ramp = [
+        jnp.broadcast_to(((jnp.arange(8 >> k) + 0.5) / (8 >> k))[None, :, None], (8 >> k, 8 >> k, 1)) for k in (0, 1)
+    ]
+    uv = jnp.array([[0.5, 0.5], [0.4, 0.6]])
+    change = jnp.broadcast_to(jnp.array([[0.05, 0.02], [0.0, 0.1]])[None], (2, 2, 2))
+    np.testing.assert_allclose(texture.trilinear(ramp, uv, change, samples=4)[:, 0], uv[:, 0], atol=1e-6)
+    # A footprint without extent has no axis: all samples lie at the place.
+    nothing = jnp.zeros((2, 2, 2))
+    np.testing.assert_allclose(
+        texture.trilinear(levels, uv, nothing, samples=3), texture.bilinear(levels[0], uv), atol=1e-6
+    )
+
+
+def test_gradients_of_a_pyramid():
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        levels = [jnp.asarray(rng.normal(size=(8 >> k, 4 >> k, 2))) for k in range(3)]
+        uv, change = jnp.asarray(rng.uniform(0, 1, (7, 2))), jnp.asarray(rng.normal(0, 0.2, (7, 2, 2)))
+        lookup = jax.jit(lambda levels, p: texture.trilinear(levels, p, change, samples=2))
+        jax.test_util.check_grads(lookup, (levels, uv), order=1, modes=('fwd', 'rev'), eps=1e-6, rtol=1e-3)
+
+
 def test_cube_maps_return_what_was_painted_on_the_sphere():
     def paint(directions):
         d = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True)
@@ -111,6 +208,13 @@ def test_attributes_and_their_derivatives_on_a_triangle():
     [
         (lambda: texture.bilinear(jnp.zeros((4, 4)), jnp.zeros(2)), r'texture: got shape \(4, 4\)'),
         (lambda: texture.bilinear(jnp.zeros((4, 4, 1)), jnp.zeros(2), wrap='around'), "wrap: got 'around'"),
+        (lambda: texture.trilinear([], jnp.zeros(2), jnp.zeros((2, 2))), 'levels, samples: got 0 and 1'),
+        (
+            lambda: texture.trilinear(
+                [jnp.zeros((4, 4, 1)), jnp.zeros((2, 2, 3))], jnp.zeros((1, 2)), jnp.zeros((1, 2, 2))
+            ),
+            r'levels\[1\]: got shape \(2, 2, 3\)',
+        ),
         (lambda: texture.cube(jnp.zeros((5, 4, 4, 1)), jnp.zeros(3)), 'Give six square faces'),
     ],
 )
