@@ -94,6 +94,16 @@ class Config:
     tuning_learning_rate: float = 2e-4
     seconds: float = 4.0
 
+    def __post_init__(self):
+        """Raises `InputError` for numbers out of range."""
+        if min(self.people, self.held_out, self.shots, self.test_frames) < 1:
+            raise checks.InputError('--people, --held_out, --shots, --test_frames: expected at least 1 of each')
+        if self.frames < self.references + self.targets:
+            raise checks.InputError(
+                f'--frames: got {self.frames}, expected at least {self.references + self.targets}, the --references '
+                'and --targets that a batch has of each person'
+            )
+
 
 class Person(NamedTuple):
     """Somebody held out: frames to adapt from and frames to test with, and their landmark pictures."""
@@ -107,9 +117,12 @@ class Person(NamedTuple):
 
 def main(config: Config) -> evaluation.Table:
     """Learns, adapts, evaluates, writes; returns the table of the frames of people held out."""
-    if min(config.people, config.held_out, config.shots, config.test_frames) < 1:
-        raise checks.InputError('--people, --held_out, --shots, --test_frames: expected at least 1 of each')
     film = filming(config)
+    app.say(
+        f'{config.faces or "embedded heads, no --faces given"}: {config.people} people to learn from, {config.frames} '
+        f'frames of each; {config.held_out} held out, {config.shots} frames of each to tune to and '
+        f'{config.test_frames} to test with'
+    )
     clips = [film(seed, scattered(seed, config.frames)) for seed in range(config.people)]
     conditions = [drawn(clip, config.size) for clip in clips]
     unseen = [person(config, film, k) for k in range(config.held_out)]

@@ -8,7 +8,7 @@ views, the protocol, and pictures of some; the albedo as `texture.png` and on th
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import mesh_views
+from experiments.mesh_views import DrawFn
 from neurend import app, checks
 from neurend.data import photographs, scenes
-from neurend.data.posed import PosedImages, composite
-from neurend.geometry import paths, poses, transforms
-from neurend.images import color, io, metrics, show, video
+from neurend.data.posed import PosedImages
+from neurend.geometry import transforms
+from neurend.images import color, io, video
 from neurend.models.appearance import AppearanceConfig, albedo_of, appearance, roughness_of
 from neurend.models.method import Method
 from neurend.models.nerf.evaluation import Example
@@ -33,7 +35,6 @@ from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
 
 _WHITE = (1.0, 1.0, 1.0)
-_SHOWN = ('truth', 'prediction', 'error')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,26 +95,20 @@ def main(config: Config) -> evaluation.Table:
         checkpoint_every=config.checkpoint_every,
     )
     state = jax.device_get(state)
-    table = report(config, method, state, views, train)
+    draw = functools.partial(jax.jit(method.render), state)
+    table = report(config, method, state, draw, test, train)
     write_mesh(Path(config.workdir), mesh, state)
     if config.frames:
         target = Path(config.workdir) / 'turntable.mp4'
-        video.write(target, turntable(method, state, train, config.frames), fps=30)
+        video.write(target, mesh_views.turntable(draw, train, config.frames), fps=30)
         app.say(str(target))
     return table
 
 
-def report(config: Config, method: Method, state: State, views: list[Example], train: PosedImages) -> evaluation.Table:
+def report(
+    config: Config, method: Method, state: State, draw: DrawFn, test: PosedImages, train: PosedImages
+) -> evaluation.Table:
     """Evaluates all held-out views beside two baselines; prints and writes the table and pictures."""
-    folder = Path(config.workdir) / 'evaluation_test'
-    shown = {views[k].name for k in np.linspace(0, len(views) - 1, min(3, len(views))).round().astype(int)}
-    sheets = {}
-
-    def each(name: str, values: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
-        if name in shown:
-            row, label = [pictures[kind] for kind in _SHOWN], f'{name}   {values["psnr"]:.2f} dB'
-            sheets[name.replace('/', '_')] = show.contact_sheet([row], columns=_SHOWN, labels=[label])
-
     what = dataclasses.asdict(config.appearance)
     protocol = {
         'scene': config.data_dir,
@@ -123,36 +118,14 @@ def report(config: Config, method: Method, state: State, views: list[Example], t
         'downscaling': 'none',
         'background': 'white',
         'crop': 'none, all pixels',
-        'baselines, psnr': baselines(method, state, views, train),
     }
-    table = evaluation.evaluate(method, state, views, protocol=protocol, each=each)
-    table.write(folder)
-    for name, sheet in sheets.items():
-        io.write(folder / f'{name}.png', sheet)
-    print(table.text(), end='')
+    examples = [Example(test.names[k], test.camera(k), test.images[k]) for k in range(len(test))]
+    guesses = mesh_views.baselines(draw, test, train)
+    folder = Path(config.workdir) / 'evaluation_test'
+    table = mesh_views.report(folder, method, state, examples, protocol=protocol, baselines=guesses)
     if config.appearance.coat:
         print(f'roughness of the coat: {float(roughness_of(state.weights)):.3f}')
     return table
-
-
-def baselines(method: Method, state: State, views: list[Example], train: PosedImages) -> dict[str, float]:
-    """Mean PSNR of the nearest training photograph, and of the mesh in the mean colour of the training photographs."""
-    centers = np.asarray(train.cameras.world_from_camera)[:, :3, 3]
-    images = [composite(image, 1.0) for image in train.images]
-    inside = np.concatenate([image[image[..., 3] == 255][:, :3] for image in train.images if image.shape[-1] == 4])
-    mean = inside.mean(0, dtype=np.float64).astype(np.float32) / 255 if len(inside) else None
-    drawn = jax.jit(method.render)
-    found: dict[str, list[float]] = {}
-    for view in views:
-        truth = composite(view.image, 1.0)
-        near = np.argmin(np.linalg.norm(centers - np.asarray(view.camera.world_from_camera)[:3, 3], axis=-1))
-        guesses = {'nearest photograph': images[near]}
-        if mean is not None:
-            alpha = np.asarray(drawn(state, jax.tree.map(jnp.asarray, view.camera)).alpha)[..., None]
-            guesses['mean colour'] = alpha * mean + 1 - alpha
-        for name, guess in guesses.items():
-            found.setdefault(name, []).append(float(metrics.psnr(jnp.asarray(guess), jnp.asarray(truth))))
-    return {name: round(float(np.mean(values)), 2) for name, values in found.items()}
 
 
 def write_mesh(folder: Path, mesh: Mesh, state: State) -> None:
@@ -166,21 +139,6 @@ def write_mesh(folder: Path, mesh: Mesh, state: State) -> None:
         mesh_files.write(path, dataclasses.replace(mesh, material=None, materials=(material,)))
     except checks.InputError as error:
         app.say(f'{path}: not written ({error})')
-
-
-def turntable(method: Method, state: State, train: PosedImages, frames: int) -> Iterator[np.ndarray]:
-    """Pictures from a circle about what the training cameras look at, at their median height."""
-    given = jnp.asarray(train.cameras.world_from_camera)
-    center, up = poses.focus_point(given), -jnp.mean(given[:, :3, 1], axis=0)
-    up = up / jnp.linalg.norm(up)
-    offsets = np.asarray(given[:, :3, 3] - center[None])
-    distances = np.linalg.norm(offsets, axis=-1)
-    elevation = float(np.median(np.arcsin(offsets @ np.asarray(up) / distances)))
-    way = paths.orbit(frames, radius=float(np.median(distances)), elevation=elevation, center=center, up=up)
-    camera = jax.tree.map(jnp.asarray, train.camera(0))
-    drawn = jax.jit(method.render)
-    for pose in way:
-        yield np.clip(np.asarray(drawn(state, dataclasses.replace(camera, world_from_camera=pose)).rgb), 0, 1)
 
 
 def _apply(similarity: np.ndarray, points: Any) -> np.ndarray:

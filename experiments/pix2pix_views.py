@@ -7,11 +7,12 @@ The baseline for methods that know about space: nothing ties the pictures of one
 --data_dir the embedded procedural scene is rendered and learned.
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
-views, the nearest training photograph's figures in its protocol, and a contact sheet; `turntable.mp4`. `load` gives
+views, the nearest training photograph's figures below them, and a contact sheet; `turntable.mp4`. `load` gives
 back what was trained.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fit_appearance, trained, translation, view_conditions
+from experiments import mesh_views, trained, translation, view_conditions
 from experiments.translation import RunConfig
 from experiments.view_conditions import CHANNELS, ConditionFn
 from neurend import app, checks
@@ -121,6 +122,8 @@ def build(config: Config) -> Setup:
 def main(config: Config) -> evaluation.Table:
     """Trains, evaluates, writes; returns the table of the held-out views."""
     setup = build(config)
+    given = config.data_dir or 'embedded scene, no --data_dir given'
+    app.say(f'{given}: {len(setup.train)} photographs to learn from, {len(setup.test)} held out (test)')
     train, test = (pairs_of(setup.condition, views) for views in (setup.train, setup.test))
     source = pair_source(train, batch=config.batch, load_size=None, crop=None, flip=False)
     examples = translation.examples_of(test)
@@ -133,14 +136,14 @@ def main(config: Config) -> evaluation.Table:
         'downscaling': 'none' if config.factor == 1 else f'means over {config.factor} x {config.factor} pixels',
         'background': 'white',
         'l1': 'mean absolute difference of colours in [0, 1]',
-        'baseline, nearest photograph': nearest_photograph(setup.train, setup.test),
     }
     folder = Path(config.workdir) / 'evaluation_test'
-    table = translation.report(setup.method, state, examples, folder=folder, protocol=protocol)
+    guesses = {'nearest photograph': nearest_photograph(setup.train, setup.test)}
+    table = translation.report(setup.method, state, examples, folder=folder, protocol=protocol, baselines=guesses)
     if config.frames:
         target = Path(config.workdir) / 'turntable.mp4'
-        frames = fit_appearance.turntable(seen(setup), state, setup.train, config.frames)
-        video.write(target, frames, fps=30)
+        draw = functools.partial(jax.jit(seen(setup).render), state)
+        video.write(target, mesh_views.turntable(draw, setup.train, config.frames), fps=30)
         app.say(str(target))
     return table
 

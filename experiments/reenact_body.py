@@ -103,8 +103,13 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     source = _footage(config.source, config.source_keypoints, 'b', config.source_frames, config)
     count = len(target.people)
     if not 1 < config.held_out < count - 1:
-        raise InputError(f'held_out: got {config.held_out}, expected 2 to {count - 2} of the {count} frames')
+        raise InputError(f'--held_out: got {config.held_out}, expected 2 to {count - 2} of the {count} frames')
     learned = target.part(0, count - config.held_out)
+    app.say(
+        f'{config.target or "embedded figure a, no --target given"}: {len(learned.people)} frames to learn from, '
+        f'{config.held_out} held out; driven by {config.source or "embedded figure b, no --source given"}: '
+        f'{len(source.people)} frames'
+    )
     clips = _clips(learned, config)
     scenes = [_held_out(target.part(count - config.held_out, count), config)]
     scene, frames = _driven(learned, source, config)
@@ -156,7 +161,7 @@ def _held_out(film: Footage, config: Config) -> Scene:
     """The longest stretch in which somebody was found."""
     runs = footage.runs(film.people)
     if not runs:
-        raise InputError(f'held_out: nobody in the last {config.held_out} frames of the target, expected somebody')
+        raise InputError(f'--held_out: nobody in the last {config.held_out} frames of the target, expected somebody')
     film = film.part(*max(runs, key=lambda run: run[1] - run[0]))
     return _scene('held_out', [person for person in film.people if person is not None], film, config)
 
@@ -165,7 +170,9 @@ def _driven(learned: Footage, source: Footage, config: Config) -> tuple[Scene, n
     """The source's poses placed as the target would stand, and the frames they are of."""
     layouts = {person.layout.name for person in (*learned.people, *source.people) if person is not None}
     if len(layouts) > 1:
-        raise InputError(f'target, source: key points of {" and ".join(sorted(layouts))}, expected one layout for both')
+        raise InputError(
+            f'--target, --source: key points of {" and ".join(sorted(layouts))}, expected one layout for both'
+        )
     placement = normalization.fit(source.people, learned.people)
     Path(config.workdir).mkdir(parents=True, exist_ok=True)
     normalization.write(Path(config.workdir) / 'norm_params.txt', placement)
@@ -191,7 +198,7 @@ def _clips(film: Footage, config: Config) -> list[Clip]:
             clips.append(Clip(f'frames {start} to {stop}', film.images[start:stop], _draw(people, config), film.fps))
     if not clips:
         raise InputError(
-            f'target: nobody in {config.pix2pix.frames} consecutive frames to learn from, expected somebody'
+            f'--target: nobody in {config.pix2pix.frames} consecutive frames to learn from, expected somebody'
         )
     return clips
 

@@ -6,7 +6,7 @@ r"""Learns to draw a head from its tracking, and lets others drive it (Kim et al
 Without --data_dir the head is a procedural one (`experiments.toy_head`).
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of the frames held
-out, drawn from their own tracking, baselines in its protocol, and a contact sheet; `driven.mp4`, for these frames the
+out, drawn from their own tracking, baselines below them, and a contact sheet; `driven.mp4`, for these frames the
 condition, the result and the truth; `reenacted.mp4`, the condition and the result of another performance.
 """
 
@@ -89,11 +89,14 @@ class Config:
 def main(config: Config) -> evaluation.Table:
     """Learns, evaluates, writes; returns the table of the frames held out."""
     head = read(config)
-    draw = artist(head, config.condition, background=config.background, texels=config.texture)
-    drawn = draw(head.performance)
     split, count = head.train, len(head)
     if split == count:
         raise checks.InputError(f'{config.data_dir}: all {count} frames are to learn from, expected some held out')
+    given = config.data_dir or 'procedural head, no --data_dir given'
+    app.say(f'{given}: {split} frames to learn from, {count - split} held out')
+    other = driver(config, head)
+    draw = artist(head, config.condition, background=config.background, texels=config.texture)
+    drawn = draw(head.performance)
     channels = config.window * drawn.conditions.shape[-1]
     size = (config.size, config.size)
     method = pix2pix(
@@ -110,10 +113,12 @@ def main(config: Config) -> evaluation.Table:
         'training': f'{split} frames, batch {config.batch}',
         'mask': 'the rendered face',
         'l1': 'mean absolute difference of colours in [0, 1]',
-        'baselines, psnr and ssim': baselines(head, drawn, colored=config.condition != 'landmarks'),
     }
     folder = Path(config.workdir)
-    table = translation.report(method, state, examples, folder=folder / 'evaluation_test', protocol=protocol)
+    guesses = baselines(head, drawn, colored=config.condition != 'landmarks')
+    table = translation.report(
+        method, state, examples, folder=folder / 'evaluation_test', protocol=protocol, baselines=guesses
+    )
 
     def film(name: str, conditions: np.ndarray, *others: np.ndarray) -> None:
         results = list(translation.draw(method, state, conditions))
@@ -121,8 +126,8 @@ def main(config: Config) -> evaluation.Table:
         translation.write_video(folder / f'{name}.mp4', columns, fps=head.fps)
 
     film('driven', seen, head.images[split:])
-    other = draw(driver(config, head)).conditions
-    film('reenacted', window.windows(window.padded(other, config.window), config.window))
+    moved = draw(other).conditions
+    film('reenacted', window.windows(window.padded(moved, config.window), config.window))
     return table
 
 
@@ -165,8 +170,8 @@ def driver(config: Config, head: TrackedHead) -> Performance:
     return other._replace(expressions=np.clip(config.exaggeration * other.expressions, 0, 1))
 
 
-def baselines(head: TrackedHead, drawn: Drawn, *, colored: bool) -> dict[str, tuple[float, float]]:
-    """Mean PSNR and SSIM of the mean frame, of the frame with the nearest landmarks, and of the coloured mesh alone."""
+def baselines(head: TrackedHead, drawn: Drawn, *, colored: bool) -> dict[str, dict[str, float]]:
+    """Mean 'psnr' and 'ssim' of the mean frame, of the frame with the nearest landmarks, and of the mesh alone."""
     learned, split = head.images[: head.train], head.train
     mean = np.asarray(unit(learned.mean(0, dtype=np.float64).astype(np.float32)))
     guesses: dict[str, list[tuple[float, float]]] = {}
@@ -179,7 +184,9 @@ def baselines(head: TrackedHead, drawn: Drawn, *, colored: bool) -> dict[str, tu
             psnr, ssim = _measure(picture, unit(head.images[k]))
             guesses.setdefault(name, []).append((float(psnr), float(ssim)))
     means = {name: np.mean(values, axis=0) for name, values in guesses.items()}
-    return {name: (round(float(psnr), 2), round(float(ssim), 4)) for name, (psnr, ssim) in means.items()}
+    return {
+        name: {'psnr': round(float(psnr), 2), 'ssim': round(float(ssim), 4)} for name, (psnr, ssim) in means.items()
+    }
 
 
 def _examples(

@@ -12,6 +12,7 @@ from neurend.checks import InputError
 from neurend.models.method import Method
 from neurend.models.state import State
 from neurend.train import mesh as meshes
+from neurend.train import runs
 from neurend.train.checkpoints import Checkpoints
 
 T = TypeVar('T')
@@ -44,7 +45,16 @@ def configuration(config_class: type[T], workdir: str, program: str) -> T:
     """
     flag_file = Path(workdir) / 'config.flags'
     flag_file = checks.file(flag_file, 'flag file', f'Expected the workdir of a run of {program}')
-    return config.parse(config_class, f'--flagfile={flag_file}', f'--workdir={workdir}')
+    try:
+        return config.parse(config_class, f'--flagfile={flag_file}', f'--workdir={workdir}')
+    except InputError as error:
+        other = runs.program(flag_file)
+        if other in (None, f'python -m {program}'):
+            raise
+        raise InputError(
+            f'workdir {workdir}: is a run of {other}, expected one of python -m {program}. To evaluate it, start '
+            f'{other} --flagfile={flag_file} once more'
+        ) from error
 
 
 def restore(method: Method, folder: Path) -> State:

@@ -1,14 +1,14 @@
 """What the experiments of image translation share: training, the table of what was held out, sheets and videos."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from neurend import app
+from neurend import app, checks
 from neurend.data.pairs import Pairs
 from neurend.images import backbones, io, lpips, show, video
 from neurend.models.method import Method
@@ -78,6 +78,7 @@ def report(
     *,
     folder: str | Path,
     protocol: Mapping[str, Any],
+    baselines: Mapping[str, dict[str, float]],
     sheet: int = 16,
     perceptual: Sequence[lpips.Weights] = (),
 ) -> evaluation.Table:
@@ -88,6 +89,7 @@ def report(
         examples: held out.
         folder: where `evaluation.txt`, `evaluation.json` and `contact_sheet.png` go.
         protocol: what a reader must know to compare the numbers.
+        baselines: mean metrics of simple guesses, by their names.
         sheet: rows of the contact sheet.
         perceptual: LPIPS measures to add.
     """
@@ -103,6 +105,7 @@ def report(
 
     protocol = {'method': f'pix2pix, {int(state.step)} steps', **protocol}
     table = evaluation.evaluate(method, state, examples, protocol=protocol, perceptual=perceptual, each=each)
+    table = dataclasses.replace(table, baselines=dict(baselines))
     table.write(folder)
     print(table.text(), end='')
     io.write(Path(folder) / 'contact_sheet.png', show.contact_sheet(rows, columns=_SHOWN, labels=labels))
@@ -110,16 +113,30 @@ def report(
     return table
 
 
-def draw(method: Method, state: State, conditions: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
-    """Yields pictures `h w 3` in [0, 1] for uint8 conditions `h w c` of consecutive frames."""
+def draw(method: Method, state: State, conditions: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields pictures `h w 3` in [0, 1] for uint8 conditions `h w c` of consecutive frames, in the channels learned.
+
+    Raises:
+        InputError: a condition of another type or shape.
+    """
     drawn = jax.jit(lambda state, inputs: method.render(state, inputs).rgb)
-    return frames_of(drawn, state, (condition.astype(np.float32) / 255 for condition in conditions))
+    return frames_of(drawn, state, (_unit(k, condition) for k, condition in enumerate(conditions)))
 
 
 def write_video(path: str | Path, columns: Sequence[Sequence[np.ndarray]], *, fps: float = 25) -> None:
     """Writes a video of several sequences of pictures beside each other: [0, 1] or uint8, `h w 3`, of one size."""
     video.write(path, (np.concatenate([_bytes(picture) for picture in row], axis=1) for row in zip(*columns)), fps=fps)
     app.say(str(path))
+
+
+def _unit(k: int, condition: np.ndarray) -> np.ndarray:
+    condition = np.asarray(condition)
+    if condition.dtype != np.uint8 or condition.ndim != 3:
+        raise checks.InputError(
+            f'condition {k}: got {condition.dtype} of shape {condition.shape}, expected uint8 of shape (h, w, c), '
+            '0 to 255, as in training'
+        )
+    return condition.astype(np.float32) / 255
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:

@@ -33,9 +33,10 @@ def read(data_dir: str | Path, kind: Format, direction: Direction, split: Split)
         split: which.
 
     Raises:
-        InputError: see `neurend.data.pairs`; a condition with alpha.
+        InputError: see `neurend.data.pairs`; no such folder, one laid out in the other way, or a condition with alpha.
     """
     folder, forward = Path(data_dir), direction == 'a_to_b'
+    _check_layout(folder, kind, split)
     if kind == 'two_folders':
         sides = [folder / side / split for side in ('A', 'B')]
         pairs = pairs_lib.two_folders(*(sides if forward else sides[::-1]))
@@ -48,6 +49,16 @@ def read(data_dir: str | Path, kind: Format, direction: Direction, split: Split)
     if channels == 4:
         raise checks.InputError(f'{folder}: conditions with alpha, expected gray or colours; flatten the files')
     return pairs._replace(conditions=tuple(np.repeat(x, 3 // channels, axis=-1) for x in pairs.conditions))
+
+
+def _check_layout(folder: Path, kind: Format, split: Split) -> None:
+    if not folder.is_dir():
+        raise checks.InputError(f'--data_dir={folder}: no such folder')
+    apart, together = (folder / 'A' / split).is_dir(), (folder / split).is_dir()
+    if kind == 'two_folders' and together and not apart:
+        raise checks.InputError(f'{folder}: has {split}/, not A/{split}/ and B/{split}/; use --pairs=side_by_side')
+    if kind != 'two_folders' and apart and not together:
+        raise checks.InputError(f'{folder}: has A/{split}/, not {split}/; use --pairs=two_folders')
 
 
 def filmed(split: Split, *, size: int) -> Pairs:

@@ -76,7 +76,7 @@ def run(
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if {'--help', '-h', '--helpfull'} & set(argv):
-        print(_usage(main, config_class))
+        _print(_usage(main, config_class))
         raise SystemExit(0)
     allocation.keep_freed_memory()
     show_traceback = False
@@ -170,7 +170,7 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
             that of a run with checkpoints and other flags.
     """
     path = workdir / name
-    header = f'# Resolved flags of {program_name()}; reproduce with --flagfile={path}\n'
+    header = runs.header(program_name(), path)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with lock.hold(workdir) if name == RECORD else contextlib.nullcontext():
@@ -193,6 +193,15 @@ def program_name() -> str:
 def say(text: str) -> None:
     """Prints to stderr at once, so that stdout stays free for results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def _print(text: str) -> None:
+    """Prints to stdout; if its reader has left, as `head` does, that is all right."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(config_class: type[C], argv: Sequence[str]) -> tuple[Launch, C]:

@@ -48,10 +48,12 @@ def program(tmp_path_factory):
     path = tmp_path_factory.mktemp('app') / 'program.py'
     path.write_text(textwrap.dedent(PROGRAM))
 
-    def start(*args):
+    def start(*args, stdout=subprocess.PIPE):
         environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
         command = [sys.executable, str(path), *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        return subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, timeout=300, check=False
+        )
 
     return start
 
@@ -112,6 +114,14 @@ def test_help_needs_no_device_and_no_required_flag(capsys):
     assert '--coordinator' in text
 
 
+def test_help_whose_reader_has_left_ends_quietly(program):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = program('--help', stdout=writer)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, '')
+
+
 def test_a_program_may_keep_its_own_record_or_none(tmp_path):
     seen = []
     app.run(seen.append, Config, [f'--workdir={tmp_path}'], record=None)
@@ -159,7 +169,8 @@ def test_a_run_with_checkpoints_goes_on_with_the_flags_it_began_with(tmp_path, c
         assert (tmp_path / 'config.flags').read_text() == record
     with pytest.raises(SystemExit):
         app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
-    assert 'holds a run with other flags than this program has' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f'holds a run of {app.program_name()} with other flags than this program has' in error
 
 
 def test_a_launch_that_fails_leaves_the_record_of_the_run(tmp_path):

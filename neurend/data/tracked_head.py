@@ -24,6 +24,8 @@ PARTS = ('skin', 'mouth', 'teeth', 'sclera', 'iris')
 _ICT = ((0, 'skin'), (11248, 'mouth'), (13294, 'skin'), (14062, 'mouth'), (17039, 'teeth'), (21451, 'sclera'))
 _ICT_EYES = ((21451, 23021), (23021, 24591))
 _IRIS = np.cos(np.radians(24))  # half its angle, seen from the middle of the eyeball
+_LAYOUT = 'The folder should hold frames/, background.png and tracking.npz'
+_FACE = 'Name the file of the ICT face model: `face`, in programs --face'
 
 
 class FaceMesh(NamedTuple):
@@ -116,9 +118,9 @@ def read(
     """
     folder = Path(folder)
     path = folder / 'tracking.npz'
-    tracking = statedict.read(path)
+    tracking = statedict.read(checks.file(path, 'tracking', _LAYOUT), what='tracking')
     model_path = folder.parent / 'ict_face' / 'ict_face.npz' if face is None else Path(face)
-    model = statedict.read(model_path)
+    model = statedict.read(checks.file(model_path, 'face model', _FACE), what='face model')
     names, performance = _performance(tracking, path)
     mesh = _mesh(model, tracking, names, model_path, path)
     clip = clips.read_frames(folder / 'frames')
@@ -157,7 +159,7 @@ def read_performance(path: str | os.PathLike[str], names: tuple[str, ...]) -> Pe
         InputError: the file is missing or damaged, an array is missing or does not fit, or an expression is none of
             these.
     """
-    own, performance = _performance(statedict.read(path), Path(path))
+    own, performance = _performance(statedict.read(path, what='tracking'), Path(path))
     places = _places(own, names, str(path))
     expressions = np.zeros((len(performance.expressions), len(names)), np.float32)
     expressions[:, places] = performance.expressions

@@ -45,15 +45,19 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike[str], *, what: str = 'weights') -> dict[str, np.ndarray]:
     """Reads named arrays from `.npz`, or from a PyTorch state dict (`.pth`, `.pt`) without executing it.
 
     Entries that are not tensors are left out; a state dict nested under 'state_dict' is found.
 
+    Args:
+        path: of the file.
+        what: what it is to the user, for messages.
+
     Raises:
         InputError: the file is missing, damaged, of another kind, or its pickle asks for anything but tensors.
     """
-    file = checks.file(path, 'weights')
+    file = checks.file(path, what)
     data = file.read_bytes()
     try:
         if not zipfile.is_zipfile(io.BytesIO(data)):
@@ -64,10 +68,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except InputError as error:
-        raise InputError(f'weights {file}: {error}') from error
+        raise InputError(f'{what} {file}: {error}') from error
     except Exception as error:  # a damaged pickle may fail in any way at all
         raise InputError(
-            f'weights {file}: damaged or of unknown kind ({type(error).__name__}: {error}). '
+            f'{what} {file}: damaged or of unknown kind ({type(error).__name__}: {error}). '
             'Expected an .npz file or a PyTorch state dict'
         ) from error
 

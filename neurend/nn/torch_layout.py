@@ -29,21 +29,28 @@ def load(state: Mapping[str, np.ndarray], network: nn.Module, params: PyTree) ->
         state: arrays by name, with or without the prefix 'module.' of parallel training.
         network: a `UNet` with transposed convolutions, `PatchGAN`, `GlobalGenerator` or `LocalEnhancer`, made with the
             options that the checkpoint was.
-        params: its parameters, whose shapes alone are used: from `init`, or from `jax.eval_shape` of it.
+        params: its parameters, whose shapes alone are used: what `init` returns, or `jax.eval_shape` of it, or its
+            entry 'params'.
 
     Returns:
         The same tree, float32. Kernels are `*size in out`, of transposed convolutions `*size out in`; not flipped.
 
     Raises:
-        InputError: one message with all keys that are missing, of another shape, or unknown to the network.
+        InputError: one message with all keys that are missing, of another shape, or unknown to the network; or
+            parameters of another network.
     """
+    if set(params) == {'params'}:
+        return {'params': load(state, network, params['params'])}
     table = _table(network)
     state = {key.removeprefix('module.'): value for key, value in state.items() if not key.endswith(_IGNORED)}
     problems, used = [], set()
 
     def one(path, leaf):
         *parents, kind = (part.key for part in path)
-        key = table['/'.join(parents)] + ('.bias' if kind == 'bias' else '.weight')
+        module = '/'.join(parents)
+        if module not in table:
+            raise InputError(f'params: has {module}, which {network!r} has not, expected what its init returns')
+        key = table[module] + ('.bias' if kind == 'bias' else '.weight')
         used.add(key)
         # PyTorch's kernels are (out, in, *size), of transposed convolutions (in, out, *size).
         axes = (*range(2, leaf.ndim), 1, 0) if kind == 'kernel' else (0,)

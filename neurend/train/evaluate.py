@@ -47,10 +47,12 @@ class Table:
     Attributes:
         rows: metrics by name, for each view by name, in the order evaluated.
         protocol: how: the caller's entries, then the number of views, the rounding and what each metric means.
+        baselines: mean metrics of simple guesses, by their names, to compare with.
     """
 
     rows: dict[str, dict[str, float]]
     protocol: dict[str, Any]
+    baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
@@ -63,10 +65,10 @@ class Table:
         return list(dict.fromkeys(name for row in self.rows.values() for name in row))
 
     def text(self) -> str:
-        """The protocol as comments, then one line per view, then the mean."""
+        """The protocol as comments, then one line per view, then the mean, and that of each baseline."""
         lines = [f'# {name}: {value}' for name, value in self.protocol.items()]
         cells = [['view', *self.columns]]
-        for name, row in (*self.rows.items(), ('mean', self.mean)):
+        for name, row in (*self.rows.items(), ('mean', self.mean), *self.baselines.items()):
             cells.append([name, *(f'{row[column]:.4f}' if column in row else '-' for column in self.columns)])
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
         for line in cells:
@@ -75,7 +77,9 @@ class Table:
         return '\n'.join(lines) + '\n'
 
     def write(self, folder: str | os.PathLike[str], name: str = 'evaluation') -> None:
-        """Writes `name.json` (keys 'protocol', 'mean', 'views') and `name.txt` into a folder, made if needed.
+        """Writes `name.json` and `name.txt` into a folder, made if needed.
+
+        Keys of the first are 'protocol', 'mean', 'views' and, where there are some, 'baselines'.
 
         Numbers that JSON does not know, such as the PSNR of equal images, are the strings 'inf' and 'nan'.
 
@@ -87,6 +91,8 @@ class Table:
             'mean': _plain(self.mean),
             'views': {view: _plain(row) for view, row in self.rows.items()},
         }
+        if self.baselines:
+            content['baselines'] = {name: _plain(row) for name, row in self.baselines.items()}
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)

@@ -46,4 +46,4 @@ class Preemption:
         self.interrupted = number == signal.SIGINT
         signal.signal(number, self._before.get(signal.Signals(number)) or signal.SIG_DFL)
         if self.interrupted:
-            print('\nstopping after this step and saving; Ctrl-C again stops at once', flush=True)
+            print('\nsaving and stopping after this step, or its compilation; Ctrl-C again stops at once', flush=True)

@@ -1,6 +1,7 @@
 """A workdir belongs to one run: what is resumed there must be what was begun."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def check_same(settings: Any, record: Path) -> None:
     try:
         before = config.leaves(config.parse(type(settings), f'--flagfile={record}'))
     except checks.InputError as error:
+        whose = program(record)
         raise checks.InputError(
-            f'workdir {folder}: holds a run with other flags than this program has ({error}); choose another --workdir'
+            f'workdir {folder}: holds a run{f" of {whose}" if whose else ""} with other flags than this program has '
+            f'({error}); choose another --workdir'
         ) from error
     free = {_PLACE, *getattr(settings, 'MAY_CHANGE', ())}
     now = config.leaves(settings)
@@ -48,6 +51,21 @@ def kept(record: Path) -> str | None:
         return record.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def header(program: str, record: Path) -> str:
+    """The first line of a record, which says whose it is."""
+    return f'# Resolved flags of {program}; reproduce with --flagfile={record}\n'
+
+
+def program(record: Path) -> str | None:
+    """The program that wrote a record, such as 'python -m experiments.nerf'; None where it does not say."""
+    try:
+        first = record.read_text(encoding='utf-8').partition('\n')[0]
+    except (OSError, UnicodeDecodeError):
+        first = ''
+    found = re.match('# Resolved flags of (.*?); ', first)
+    return found[1] if found else None
 
 
 def write(record: Path, text: str) -> None:

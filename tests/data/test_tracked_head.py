@@ -141,8 +141,13 @@ def test_files_that_do_not_fit_are_named(tmp_path, file, change, message):
 def test_frames_must_be_as_many_as_tracked(tmp_path):
     with pytest.raises(InputError, match='4 frames, .* tells of 5'):
         tracked_head.read(_write(tmp_path, frames=4))
-    with pytest.raises(InputError, match=r'tracking\.npz: does not exist'):
+    with pytest.raises(InputError, match=r'^tracking .*tracking\.npz: does not exist\. .*hold frames/, background'):
         tracked_head.read(tmp_path / 'nowhere')
+    with pytest.raises(InputError, match=r'^face model other\.npz: does not exist\. .* --face$'):
+        tracked_head.read(tmp_path / 'film', face='other.npz')
+    (tmp_path / 'film' / 'tracking.npz').write_text('no arrays')
+    with pytest.raises(InputError, match='^tracking .*damaged'):
+        tracked_head.read(tmp_path / 'film')
 
 
 def test_parts_of_the_filmed_head(data_root):

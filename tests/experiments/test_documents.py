@@ -3,8 +3,13 @@
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+
+from neurend.images import io
+from neurend.nn.unet import UNet
+from tests.experiments import torch_state
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +73,26 @@ def test_the_example_of_meshes_shows_a_ring_and_has_gradients():
 def test_the_page_on_translation_paints_the_person(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(_code('docs/translation.md'), 'translation.md', 'exec'), names)
+    # A published network takes long to compile; a small one is read in the same way.
+    code = _code('docs/translation.md').replace('width=64, depth=8', 'width=4, depth=3')
+    assert 'width=4, depth=3' in code
+    network, labels = UNet(3, width=4, depth=3, norm='batch'), np.full((16, 24, 3), 51, np.uint8)
+    params = jax.jit(network.init)(jax.random.key(5), np.zeros((1, 16, 24, 3), np.float32))['params']
+    torch_state.write(tmp_path / 'latest_net_G.pth', torch_state.torch_state(network, params))
+    io.write(tmp_path / 'labels.png', labels)
+    exec(compile(code, 'translation.md', 'exec'), names)
+    expected = jax.jit(network.apply)(
+        {'params': params}, labels[None] / np.float32(127.5) - 1, rngs={'dropout': jax.random.key(0)}
+    )
+    painted = io.read(tmp_path / 'photograph.png')
+    np.testing.assert_allclose(painted / 127.5 - 1, expected[0], atol=0.005)
+    assert np.ptp(painted) > 20
+    pairs = jax.random.uniform(jax.random.key(2), (2, 1, 64, 64, 6))
+    loss, grads = jax.jit(jax.value_and_grad(names['discriminator_loss']))(names['weights'], *pairs)
+    logits = [names['judge'].apply(names['weights'], pair)[-1] for pair in pairs]
+    softplus = np.logaddexp(0, -logits[0]).mean() + np.logaddexp(0, logits[1]).mean()
+    assert float(loss) == pytest.approx(0.5 * float(softplus), rel=1e-4)
+    assert max(float(abs(leaf).max()) for leaf in jax.tree.leaves(grads)) > 0
     found = re.search(r'evaluation after step 200, 10 examples: psnr ([\d.]+)', capsys.readouterr().out)
     mean = np.mean(names['clip'].images[:50] / 255, axis=0)
     error = np.mean((names['clip'].images[50:] / 255 - mean) ** 2, axis=(1, 2, 3))

@@ -42,7 +42,13 @@ def test_test_frames_are_not_the_shots():
 
 def test_bad_input(tmp_path):
     with pytest.raises(InputError, match='expected at least 1 of each'):
-        few_shot_head.main(few_shot_head.Config(held_out=0))
+        few_shot_head.Config(held_out=0)
+    with pytest.raises(InputError, match='--frames: got 4, expected at least 6, the --references and --targets'):
+        few_shot_head.Config(frames=4)
+    with pytest.raises(InputError, match='encoder_width: got 0'):
+        FewShotConfig(encoder_width=0)
+    with pytest.raises(InputError, match='discriminator_learning_rate: got -1'):
+        FewShotConfig(discriminator_learning_rate=-1)
     with pytest.raises(InputError, match='face model .*does not exist'):
         ict_heads.filming(tmp_path / 'ict_face.npz', size=16)
     np.savez(tmp_path / 'other.npz', vertices=np.zeros((3, 3)))

@@ -26,7 +26,7 @@ TINY = reenact_body.Config(size=(32, 32), target_frames=30, source_frames=12, he
 def test_flag_files_say_how_to_run_and_can_be_read(name):
     assert (CONFIGS / f'{name}.flags').read_text().startswith('# ')
     settings = config.parse(reenact_body.Config, f'--flagfile={CONFIGS / f"{name}.flags"}')
-    assert settings.pix2pix.frames == (2 if 'temporal' in name else 1)
+    assert settings.pix2pix.frames == (3 if 'temporal' in name else 1)
 
 
 def test_the_truth_of_what_is_driven_has_the_joints_that_were_asked_for():
@@ -128,7 +128,7 @@ def test_bad_input(data_root, tmp_path):
         reenact_body.main(dataclasses.replace(TINY, source_keypoints=points))
     with pytest.raises(InputError, match='expected a square'):
         reenact_body.main(dataclasses.replace(TINY, size=(32, 48)))
-    with pytest.raises(InputError, match='held_out: got 29, expected 2 to 28 of the 30 frames'):
+    with pytest.raises(InputError, match='--held_out: got 29, expected 2 to 28 of the 30 frames'):
         reenact_body.main(dataclasses.replace(TINY, held_out=29))
     target, source = (footage.embedded(name, 4, (32, 32)) for name in 'ab')
     others = [skeletons.body_23_from_25(person) for person in source.people]
@@ -137,7 +137,7 @@ def test_bad_input(data_root, tmp_path):
     nobody = target._replace(people=[None] * 4)
     with pytest.raises(InputError, match='nobody in 1 consecutive frames'):
         reenact_body._clips(nobody, TINY)
-    with pytest.raises(InputError, match='held_out: nobody in the last'):
+    with pytest.raises(InputError, match='--held_out: nobody in the last'):
         reenact_body._held_out(nobody, TINY)
     with pytest.raises(InputError, match='expected 5'):
         folder = tmp_path / 'points'

@@ -105,6 +105,15 @@ def test_bad_input():
         reenact_face.main(Config(data_dir='nowhere'))
 
 
+def test_a_missing_driver_is_told_before_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(reenact_face, 'read', lambda config: toy_head(5, 64))
+    monkeypatch.setattr(reenact_face.translation, 'train', lambda *_, **__: pytest.fail('trained'))
+    with pytest.raises(InputError, match=r'^tracking nope\.npz: does not exist'):
+        reenact_face.main(Config(driver='nope.npz', workdir=str(tmp_path)))
+    told = 'procedural head, no --data_dir given: 4 frames to learn from, 1 held out'
+    assert capsys.readouterr().err.splitlines() == [told]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('condition', ['both', 'landmarks'])
 def test_a_run_from_frames_to_videos(tmp_path, condition):
@@ -125,9 +134,7 @@ def test_a_run_from_frames_to_videos(tmp_path, condition):
     mean = held_out.mean((1, 2), keepdims=True)
     plain = np.mean(-10 * np.log10(np.mean((held_out - mean) ** 2, axis=(1, 2, 3))))
     assert len(table.rows) == len(head) - head.train and table.mean['psnr'] > plain + 5
-    told = json.loads((tmp_path / 'evaluation_test' / 'evaluation.json').read_text())['protocol'][
-        'baselines, psnr and ssim'
-    ]
+    told = json.loads((tmp_path / 'evaluation_test' / 'evaluation.json').read_text())['baselines']
     assert set(told) == {'mean frame', 'nearest frame by landmarks'} | (
         {'colour of the condition'} if condition == 'both' else set()
     )

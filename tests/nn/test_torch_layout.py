@@ -200,6 +200,17 @@ def test_all_misfits_are_named():
     assert 'other.weight: (1,), unknown to the network' in message
     with pytest.raises(InputError, match='no table'):
         load(state, UNet(out=2, width=4, depth=2, upsample='bilinear'), params)
+    with pytest.raises(InputError, match='params: has encoder_1, which PatchGAN'):
+        load(state, PatchGAN(), {'encoder_1': params['encoder_1']})
+
+
+def test_whole_variables_are_taken_too():
+    network = UNet(out=2, width=4, depth=2)
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    state = {name: value + k for k, (name, value) in enumerate(_state(variables['params']).items())}
+    whole, inner = load(state, network, variables), load(state, network, variables['params'])
+    jax.tree.map(np.testing.assert_array_equal, whole, {'params': inner})
+    assert float(whole['params']['decoder_0']['bias'][0]) == list(state).index('model.model.3.bias')
 
 
 def _state(params):

@@ -55,6 +55,16 @@ def test_rows_means_and_protocol(tmp_path):
     assert len({len(line) for line in lines if not line.startswith('#')}) == 1  # aligned
 
 
+def test_baselines_are_rows_below_the_mean(tmp_path):
+    table = evaluation.Table({'a': {'psnr': 10.0, 'l1': 0.5}}, {}, {'mean image': {'psnr': 8.0}, 'copy': {'l1': 0.25}})
+    table.write(tmp_path)
+    names = [line.split('  ')[0] for line in table.text().splitlines()]
+    assert names == ['view', 'a', 'mean', 'mean image', 'copy']
+    assert table.text().splitlines()[-2].split() == ['mean', 'image', '8.0000', '-']
+    assert json.loads((tmp_path / 'evaluation.json').read_text())['baselines'] == table.baselines
+    assert table.mean == {'psnr': 10.0, 'l1': 0.5}
+
+
 def test_quantised_metrics_are_those_of_the_rounded_pictures():
     data = views()
     table = evaluation.evaluate(method(0.3 / 255), None, data, protocol={}, quantize=True)

@@ -1,7 +1,8 @@
 """Choices of an image translation, and the networks they name."""
 
 import dataclasses
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import flax.linen as nn
 
@@ -40,6 +41,13 @@ class GeneratorConfig:
     refinements: int = 0
     blocks: int = 9
 
+    def __post_init__(self):
+        """Raises `InputError` for numbers out of range."""
+        _at_least(1, self, 'generator', ('width', 'depth'))
+        _at_least(0, self, 'generator', ('refinements', 'blocks'))
+        if not 0 <= self.dropout < 1:
+            raise InputError(f'generator.dropout: got {self.dropout}, expected 0, for none, up to but without 1')
+
 
 @dataclasses.dataclass(frozen=True)
 class DiscriminatorConfig:
@@ -58,6 +66,11 @@ class DiscriminatorConfig:
     layers: int = 3
     scales: int = 2
     norm: Kind = 'instance'
+
+    def __post_init__(self):
+        """Raises `InputError` for numbers out of range."""
+        _at_least(1, self, 'discriminator', ('width', 'scales'))
+        _at_least(0, self, 'discriminator', ('layers',))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +120,11 @@ class Pix2PixConfig:
     ema: float = 0.0
 
     def __post_init__(self):
-        """Raises `InputError` for choices that do not go together."""
-        if self.frames < 1:
-            raise InputError(f'frames: got {self.frames}, expected at least 1')
+        """Raises `InputError` for numbers out of range, and for choices that do not go together."""
+        _at_least(1, self, '', ('frames',))
+        _at_least(0, self, '', ('adversarial', 'l1', 'features', 'perceptual', 'flow', 'pool'))
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f'learning_rate: got {self.learning_rate}, expected a positive number')
         if self.composition != 'none' and self.frames == 1:
             raise InputError(f'composition: got {self.composition} with frames=1, expected frames of 2 or more')
         if not self.adversarial and self.features:
@@ -120,6 +135,8 @@ class Pix2PixConfig:
             raise InputError(f'fix_coarse: got {self.fix_coarse} with {self.generator.name}; only local has that part')
         if not (0 <= self.constant <= 1 and 0 <= self.ema < 1):
             raise InputError(f'constant, ema: got {self.constant} and {self.ema}, expected parts of 1')
+        if not (0 <= self.fix_coarse <= 1 and 0 <= self.beta1 < 1):
+            raise InputError(f'fix_coarse, beta1: got {self.fix_coarse} and {self.beta1}, expected parts of 1')
 
 
 def generator(config: GeneratorConfig, *, out: int = 3) -> nn.Module:
@@ -153,3 +170,10 @@ def discriminator(config: DiscriminatorConfig) -> nn.Module:
     if config.name == 'multiscale':
         return MultiScale(config.scales, config.width, config.layers, norm=config.norm)
     return PatchGAN(config.width, config.layers, norm=config.norm)
+
+
+def _at_least(least: int, config: Any, part: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not least <= value < math.inf:
+            raise InputError(f'{part}{"." if part else ""}{name}: got {value}, expected at least {least}')

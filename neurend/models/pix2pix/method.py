@@ -62,6 +62,7 @@ def pix2pix(
     steps: int,
     vgg: backbones.Weights | None = None,
     coarse: PyTree | None = None,
+    initial: PyTree | None = None,
 ) -> Method:
     """Image translation with a conditional adversarial network (Isola et al., 2017), and what grew from it.
 
@@ -78,9 +79,11 @@ def pix2pix(
         steps: of the run, after which the learning rate is zero.
         vgg: VGG19's weights, where `config.perceptual` is not 0; see `neurend.images.backbones.load`.
         coarse: parameters of a trained generator 'global', around which a generator 'local' of half its width begins.
+        initial: parameters that the generator begins with in place of random ones, e.g. published ones.
 
     Raises:
-        InputError: `vgg` is missing, or `coarse` does not fit; and on tracing, batches of other shapes.
+        InputError: `vgg` is missing, or `coarse` or `initial` does not fit; and on tracing, batches or conditions of
+            other shapes.
     """
     if bool(config.perceptual) != (vgg is not None):
         raise checks.InputError('vgg: expected weights where config.perceptual is not 0, and None elsewhere')
@@ -98,6 +101,8 @@ def pix2pix(
         params: dict[str, PyTree] = {
             'generator': network.init({'params': generator_key, 'dropout': dropout_key}, inputs)['params']
         }
+        if initial is not None:
+            params['generator'] = resolution.begun(params['generator'], initial)
         if coarse is not None:
             params['generator'] = resolution.graft(params['generator'], coarse)
         seen = (size[1], size[0], pair * (channels + 3))
@@ -154,6 +159,8 @@ def pix2pix(
         return dataclasses.replace(state, **new), values
 
     def render(state: State, inputs: Inputs) -> Rendering:
+        told = f'The method was made for conditions of {channels} channels'
+        checks.shape('condition', inputs.condition, f'n h w {channels}', told)
         previous = None
         if config.frames > 1:
             zeros = jnp.zeros((*inputs.condition.shape[:3], 3))
@@ -181,12 +188,13 @@ def frames_of(drawn: Any, state: State, conditions: Any) -> Any:
     Args:
         drawn: `(state, Inputs) -> n h w 3`, e.g. `jax.jit(lambda state, inputs: method.render(state, inputs).rgb)`.
         state: of the method.
-        conditions: of consecutive frames, of one size.
+        conditions: of consecutive frames; one of another size than the one before begins a new clip.
     """
     previous = None
     for condition in conditions:
-        # The first frame gets zeros in [-1, 1], as in training, so that one program serves all frames.
-        before = jnp.full((1, *condition.shape[:2], 3), 0.5, jnp.float32) if previous is None else previous
+        # The first frame gets zeros in [-1, 1], as in training, so that one program serves all frames of a size.
+        first = previous is None or previous.shape[1:3] != condition.shape[:2]
+        before = jnp.full((1, *condition.shape[:2], 3), 0.5, jnp.float32) if first else previous
         previous = drawn(state, Inputs(jnp.asarray(condition)[None], before))
         yield np.clip(np.asarray(previous[0]), 0, 1)
 

@@ -1,4 +1,4 @@
-"""Training at one resolution after another: the global generator first, then the enhancer around it."""
+"""Training that begins with what was learned before: at a lower resolution, or elsewhere."""
 
 import jax
 import jax.numpy as jnp
@@ -21,21 +21,32 @@ def graft(enhancer: PyTree, coarse: PyTree) -> PyTree:
     if 'coarse' not in enhancer:
         raise InputError("enhancer: got parameters without 'coarse', expected those of the generator 'local'")
     inner = {name: leaf for name, leaf in coarse.items() if name != 'last'}
-    wanted, given = (
-        {name: leaf.shape for name, leaf in trees.named_leaves(tree)} for tree in (enhancer['coarse'], inner)
-    )
-    wrong = [name for name in wanted | given if wanted.get(name) != given.get(name)]
-    if wrong:
-        name = wrong[0]
-        raise InputError(
-            f'coarse: {len(wrong)} of {len(wanted)} arrays differ, the first is {name}: got {given.get(name)}, '
-            f'expected {wanted.get(name)}. Train the generator "global" with twice the width of "local", and the same '
-            'depth, blocks and norm'
-        )
-    return {**enhancer, 'coarse': jax.tree.map(jnp.asarray, inner)}
+    remedy = 'Train the generator "global" with twice the width of "local", and the same depth, blocks and norm'
+    return {**enhancer, 'coarse': _fitting('coarse', enhancer['coarse'], inner, remedy)}
+
+
+def begun(fresh: PyTree, initial: PyTree) -> PyTree:
+    """The parameters `initial`, which must have the structure and shapes of those freshly drawn.
+
+    Raises:
+        InputError: they have not; the message names what differs.
+    """
+    return _fitting('initial', fresh, initial, 'They must be those of the same generator with the same channels')
 
 
 def hold(gradients: PyTree, held: Array) -> PyTree:
     """The enhancer's gradients, those of its inner generator zero where `held`, a bool scalar, is true."""
     inner = jax.tree.map(lambda grad: jnp.where(held, jnp.zeros_like(grad), grad), gradients['coarse'])
     return {**gradients, 'coarse': inner}
+
+
+def _fitting(what: str, fresh: PyTree, given: PyTree, remedy: str) -> PyTree:
+    wanted, came = ({name: jnp.shape(leaf) for name, leaf in trees.named_leaves(tree)} for tree in (fresh, given))
+    wrong = [name for name in wanted | came if wanted.get(name) != came.get(name)]
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f'{what}: {len(wrong)} of {len(wanted)} arrays differ, the first is {name}: got {came.get(name)}, '
+            f'expected {wanted.get(name)}. {remedy}'
+        )
+    return jax.tree.map(jnp.asarray, given)

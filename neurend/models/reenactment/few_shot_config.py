@@ -1,6 +1,7 @@
 """Choices of few-shot talking heads."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import optax
@@ -58,11 +59,15 @@ class FewShotConfig:
     constant: float = 1.0
 
     def __post_init__(self):
-        """Raises `InputError` for choices that do not go together."""
+        """Raises `InputError` for numbers out of range, and for choices that do not go together."""
+        for name in ('width', 'halvings', 'encoder_width', 'encoder_halvings', 'discriminator_steps'):
+            if getattr(self, name) < 1:
+                raise InputError(f'{name}: got {getattr(self, name)}, expected at least 1')
+        for name in ('learning_rate', 'discriminator_learning_rate'):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f'{name}: got {getattr(self, name)}, expected a positive number')
         if bool(self.perceptual) != bool(self.vgg):
             raise InputError('perceptual, vgg: expected both a weight and a file of VGG19 weights, or neither')
-        if self.discriminator_steps < 1:
-            raise InputError(f'discriminator_steps: got {self.discriminator_steps}, expected at least 1')
         if not 0 <= self.constant <= 1:
             raise InputError(f'constant: got {self.constant}, expected a part of 1')
         deepest = min(self.halvings, self.encoder_halvings)

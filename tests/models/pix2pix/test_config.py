@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -77,3 +78,27 @@ def test_choices_that_do_not_go_together_are_refused():
         Pix2PixConfig(ema=1)
     with pytest.raises(InputError, match='parts of 1'):
         Pix2PixConfig(constant=1.5)
+
+
+@pytest.mark.parametrize(
+    ('make', 'values', 'message'),
+    [
+        (GeneratorConfig, {'width': 0}, 'generator.width: got 0, expected at least 1'),
+        (GeneratorConfig, {'depth': -1}, 'generator.depth: got -1'),
+        (GeneratorConfig, {'blocks': -1}, 'generator.blocks: got -1, expected at least 0'),
+        (GeneratorConfig, {'refinements': -1}, 'generator.refinements: got -1'),
+        (GeneratorConfig, {'dropout': 2}, 'generator.dropout: got 2'),
+        (GeneratorConfig, {'dropout': 1.0}, 'generator.dropout: got 1.0'),
+        (DiscriminatorConfig, {'width': 0}, 'discriminator.width: got 0'),
+        (DiscriminatorConfig, {'layers': -1}, 'discriminator.layers: got -1'),
+        (DiscriminatorConfig, {'scales': 0}, 'discriminator.scales: got 0'),
+        (Pix2PixConfig, {'learning_rate': -1}, 'learning_rate: got -1, expected a positive number'),
+        (Pix2PixConfig, {'learning_rate': float('nan')}, 'learning_rate: got nan'),
+        (Pix2PixConfig, {'l1': -1}, 'l1: got -1, expected at least 0'),
+        (Pix2PixConfig, {'pool': -1}, 'pool: got -1'),
+        (Pix2PixConfig, {'beta1': 1}, 'fix_coarse, beta1: got 0.0 and 1'),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make, values, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        make(**values)

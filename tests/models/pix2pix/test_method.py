@@ -193,6 +193,24 @@ def test_frames_of_a_clip_see_the_one_before():
     np.testing.assert_allclose(first[0], found[0], atol=1e-6)
 
 
+def test_a_frame_of_another_size_begins_a_clip():
+    method, state = made(dataclasses.replace(TINY, frames=2))
+    traced = []
+
+    @jax.jit
+    def drawn_by(state, inputs):
+        traced.append(inputs.condition.shape)
+        return method.render(state, inputs).rgb
+
+    rng = np.random.default_rng(0)
+    conditions = [rng.uniform(size=(size, 8, 2)).astype(np.float32) for size in (8, 10, 8, 10)]
+    found = list(frames_of(drawn_by, state, conditions))
+    for condition, picture in zip(conditions, found):
+        (alone,) = frames_of(drawn_by, state, [condition])
+        np.testing.assert_array_equal(picture, alone)
+    assert len(traced) == 2
+
+
 def test_an_example_is_measured_whole_and_within_its_mask():
     method, state = made(TINY, size=(16, 12))
     rng = np.random.default_rng(0)
@@ -275,6 +293,8 @@ def test_bad_input_is_named():
     clips = drawn(dataclasses.replace(TINY, frames=2))
     with pytest.raises(InputError, match='made for frames=1'):
         method.step(jax.random.key(0), state, clips)
+    with pytest.raises(InputError, match=r'condition: got shape \(1, 5, 6, 3\), expected \(n, h, w, 2\).* 2 channels'):
+        method.render(state, Inputs(jnp.zeros((1, 5, 6, 3))))
     with pytest.raises(InputError, match='vgg: expected weights'):
         pix2pix(Pix2PixConfig(perceptual=10, vgg='vgg19.pth'), channels=3, size=(8, 8), steps=1)
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from neurend.checks import InputError
@@ -43,3 +44,15 @@ def test_a_generator_of_another_width_is_refused():
         pix2pix(wide, channels=3, size=(16, 16), steps=4, coarse=coarse).init(jax.random.key(0))
     with pytest.raises(InputError, match='only local has that part'):
         dataclasses.replace(GLOBAL, fix_coarse=0.5)
+
+
+def test_a_generator_begins_with_the_weights_given_and_everything_else_does_not():
+    options = {'channels': 3, 'size': (8, 8), 'steps': 4}
+    config = dataclasses.replace(GLOBAL, adversarial=1.0, ema=0.5)
+    given, fresh = (pix2pix(config, **options).init(jax.random.key(seed)) for seed in (1, 0))
+    begun = pix2pix(config, **options, initial=given.params['generator']).init(jax.random.key(0))
+    for params in (begun.params, begun.ema):
+        jax.tree.map(np.testing.assert_array_equal, params['generator'], given.params['generator'])
+        jax.tree.map(np.testing.assert_array_equal, params['discriminator'], fresh.params['discriminator'])
+    with pytest.raises(InputError, match=r'initial: 1 of \d+ arrays differ, the first is first/kernel'):
+        pix2pix(config, **{**options, 'channels': 4}, initial=given.params['generator']).init(jax.random.key(0))
