@@ -85,4 +85,4 @@ def turntable(draw: DrawFn, train: PosedImages, frames: int) -> Iterator[np.ndar
     way = paths.orbit(frames, radius=float(np.median(distances)), elevation=elevation, center=center, up=up)
     camera = jax.tree.map(jnp.asarray, train.camera(0))
     for pose in way:
-        yield np.clip(np.asarray(draw(camera.replace(world_from_camera=pose)).rgb), 0, 1)
+        yield np.clip(np.asarray(draw(dataclasses.replace(camera, world_from_camera=pose)).rgb), 0, 1)

@@ -60,6 +60,16 @@ def materialize(arrays: Sequence[Array]) -> list[Array]:
     return unstack(stacked, axis=0)
 
 
+def materialize_rows(x: Array) -> Array:
+    """Rows `... c`, finite, computed once however often they are read, and their cotangents; see `materialize`."""
+
+    def product(x: Array) -> Array:
+        flat = x.reshape(-1, x.shape[-1])
+        return jnp.matmul(flat, jnp.eye(x.shape[-1], dtype=x.dtype), precision='highest').reshape(x.shape)
+
+    return jax.lax.platform_dependent(x, cpu=product, default=jax.lax.optimization_barrier)
+
+
 def log_lerp(start: ArrayLike, stop: ArrayLike, t: ArrayLike) -> Array:
     """Interpolates geometrically: `start` at t = 0, `stop` at t = 1, both positive; t is clipped to [0, 1]."""
     t = jnp.clip(t, 0, 1)

@@ -1,6 +1,7 @@
 """Batches of whole photographs, for methods that draw whole pictures."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.struct
 import jax
@@ -20,12 +21,14 @@ class Photographs:
     Attributes:
         camera: of each.
         rgb: [... H W 3] in [0, 1], on the background.
-        background: [... 3] the colour behind.
+        background: [... 3] the colour behind, or [... H W 3].
+        deformation: what shapes a moving subject in each, e.g. coefficients; None for what stands still.
     """
 
     camera: Camera
     rgb: Array
     background: Array
+    deformation: Any = None
 
 
 def photograph_source(images: PosedImages, *, views: int = 1, background: Sequence[float] = (1.0, 1.0, 1.0)) -> Source:

@@ -1,0 +1,212 @@
+r"""Deferred neural rendering (Thies et al., 2019): a mesh with a texture of features, and a network that finishes.
+
+    python -m experiments.neural_texture --flagfile=configs/neural_texture_spot.flags --data_dir=spot_views \
+        --mesh=meshes/spot_triangulated.obj --workdir=out/texture
+
+The mesh may be coarse, wrong, or a ball or box about what is seen (`--proxy`), and without a file it is the visual hull
+of the photographs' masks. Without --data_dir the embedded procedural scene is rendered and learned on its hull.
+
+Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
+views, the protocol, and pictures of some; the texture's colours as `texture.png` and on the mesh as `mesh.glb`;
+`turntable.mp4`. `load` gives back what was trained.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import mesh_views, proxy_meshes, trained
+from experiments.proxy_meshes import Proxy
+from neurend import app, checks
+from neurend.data import photographs, scenes, synthetic
+from neurend.data.posed import PosedImages
+from neurend.geometry.cameras import Camera
+from neurend.images import io, video
+from neurend.models.method import Method
+from neurend.models.neural_texture.config import NeuralTextureConfig
+from neurend.models.neural_texture.deferred import Shot
+from neurend.models.neural_texture.method import Example, neural_texture
+from neurend.models.state import State
+from neurend.render.rendering import Rendering
+from neurend.scenes import mesh_files, textures
+from neurend.scenes.meshes import Material, Mesh
+from neurend.train import evaluate as evaluation
+from neurend.train import loop, step
+from neurend.train.optimizers import OptimizerConfig, by_name
+from neurend.train.optimizers import make as make_optimizer
+
+_WHITE = (1.0, 1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run.
+
+    Attributes:
+        data_dir: folder with posed photographs, put on white where they are transparent; empty for the embedded scene.
+        mesh: file with what they show, in the world of their files; empty for the visual hull of masks or alpha.
+        proxy: 'mesh' as it is, 'coarse' for it decimated and disturbed, 'sphere' or 'box' for one about it.
+        coarse_faces: of 'coarse', in parts of the mesh's.
+        coarse_noise: of 'coarse', the standard deviation of vertices in parts of the mesh's size.
+        margin: by which the mesh grows along its normals, in parts of its size, so that it holds what it stands for;
+            for `--model.opacity=network`.
+        factor: whole number by which photographs are made smaller.
+        workdir: where results go.
+        model: what is learned.
+        views: photographs in the batch of a step.
+        texture_optimizer, network_optimizer: of each.
+        steps: of training.
+        seed: of the order of photographs.
+        log_every: steps between lines of metrics.
+        evaluate_every: steps between pictures of a few held-out views; 0 for the end alone.
+        checkpoint_every: steps between checkpoints; 0 for the end alone.
+        frames: of the turntable; 0 for none.
+    """
+
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'frames')
+
+    data_dir: str = ''
+    mesh: str = ''
+    proxy: Proxy = 'mesh'
+    coarse_faces: float = 0.05
+    coarse_noise: float = 0.02
+    margin: float = 0.0
+    factor: int = 1
+    workdir: str = 'out/neural_texture'
+    model: NeuralTextureConfig = dataclasses.field(default_factory=NeuralTextureConfig)
+    views: int = 1
+    texture_optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-3)
+    )
+    network_optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4)
+    )
+    steps: int = 5000
+    seed: int = 0
+    log_every: int = 100
+    evaluate_every: int = 1000
+    checkpoint_every: int = 1000
+    frames: int = 60
+
+
+class Setup(NamedTuple):
+    """What `build` makes.
+
+    Attributes:
+        train, test: photographs with their cameras.
+        mesh: with UVs, in the world of the cameras.
+        method: to train, or to draw with.
+    """
+
+    train: PosedImages
+    test: PosedImages
+    mesh: Mesh
+    method: Method
+
+
+def build(config: Config) -> Setup:
+    """Reads the photographs, makes the mesh and the method.
+
+    Raises:
+        InputError: something cannot be read.
+    """
+    folder = config.data_dir or synthetic.write_scene(Path(config.workdir) / 'scene')
+    train, test = (scenes.read(folder, split=split, factor=config.factor) for split in ('train', 'test'))
+    mesh = proxy_meshes.make(
+        config.proxy,
+        config.mesh,
+        train,
+        texture=config.model.texture.side,
+        faces=config.coarse_faces,
+        noise=config.coarse_noise,
+        margin=config.margin,
+    )
+    optimizers = {'^texture/': config.texture_optimizer, '': config.network_optimizer}
+    optimizer = by_name({name: make_optimizer(each, steps=config.steps) for name, each in optimizers.items()})
+    method = neural_texture(config.model, mesh, size=photographs.size_of(train), stepper=step.stepper(optimizer))
+    return Setup(train, test, mesh, method)
+
+
+def main(config: Config) -> evaluation.Table:
+    """Trains, evaluates, writes; returns the table of the held-out views."""
+    setup = build(config)
+    examples = examples_of(setup.test)
+    state = loop.fit(
+        setup.method,
+        photographs.photograph_source(setup.train, views=config.views, background=_WHITE),
+        workdir=config.workdir,
+        steps=config.steps,
+        seed=config.seed,
+        evaluation=examples[:: max(1, len(examples) // 4)],
+        log_every=config.log_every,
+        evaluate_every=config.evaluate_every,
+        checkpoint_every=config.checkpoint_every,
+    )
+    state = jax.device_get(state)
+    draw = drawer(setup.method, state)
+    protocol = {
+        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
+        'method': f'neural texture, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
+        'geometry': f'{proxy_meshes.name(config.proxy, config.mesh)}, {len(setup.mesh.faces)} faces',
+        'split': 'test, all views',
+        'size': '{} x {}'.format(*photographs.size_of(setup.train)),
+        'downscaling': 'none' if config.factor == 1 else f'means over {config.factor} x {config.factor} pixels',
+        'background': 'white',
+        'crop': 'none, all pixels',
+    }
+    folder = Path(config.workdir)
+    guesses = mesh_views.baselines(draw, setup.test, setup.train)
+    place = folder / 'evaluation_test'
+    table = mesh_views.report(place, setup.method, state, examples, protocol=protocol, baselines=guesses)
+    write_mesh(folder, setup.mesh, state)
+    if config.frames:
+        video.write(folder / 'turntable.mp4', mesh_views.turntable(draw, setup.train, config.frames), fps=30)
+        app.say(str(folder / 'turntable.mp4'))
+    return table
+
+
+def load(workdir: str) -> tuple[Config, Setup, State]:
+    """Loads what a run trained, with its scene; `drawer(setup.method, state)(camera)` draws views.
+
+    Raises:
+        InputError: no run there, no checkpoint, or the scene is gone.
+    """
+    config = trained.configuration(Config, workdir, 'experiments.neural_texture')
+    setup = build(config)
+    return config, setup, trained.restore(setup.method, Path(workdir))
+
+
+def drawer(method: Method, state: State) -> Callable[[Camera], Rendering]:
+    """Draws what was learned from any camera whose pictures have the photographs' size, on white."""
+    drawn = jax.jit(method.render)
+    return lambda camera: drawn(state, Shot(camera, jnp.array(_WHITE)))
+
+
+def examples_of(views: PosedImages) -> list[Example]:
+    """The views as examples, on white."""
+    behind = jnp.array(_WHITE)
+    shots = [Shot(views.camera(k), behind) for k in range(len(views))]
+    masks = views.masks or [None] * len(views)
+    return [Example(*each) for each in zip(views.names, shots, views.images, masks)]
+
+
+def write_mesh(folder: Path, mesh: Mesh, state: State) -> None:
+    """Writes the texture's colours as a picture and on the mesh."""
+    whole = textures.compose([jnp.asarray(level) for level in state.weights['texture']])
+    colors = np.clip(0.5 + np.asarray(whole[..., :3]), 0, 1)
+    io.write(folder / 'texture.png', colors)
+    material = Material(np.ones(3, np.float32), np.float32(0), np.float32(1), colors, 'learned')
+    path = folder / 'mesh.glb'
+    try:
+        mesh_files.write(path, dataclasses.replace(mesh, material=None, materials=(material,)))
+    except checks.InputError as error:
+        app.say(f'{path}: not written ({error})')
+
+
+if __name__ == '__main__':
+    app.run(main, Config)

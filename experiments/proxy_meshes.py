@@ -1,0 +1,96 @@
+"""Meshes that textures are learned on: from files, from silhouettes, or stand-ins made of them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend import checks
+from neurend.data.posed import PosedImages
+from neurend.geometry import transforms, triangles
+from neurend.scenes import mesh_files, proxies, remesh
+from neurend.scenes.meshes import Mesh
+
+Proxy = Literal['mesh', 'coarse', 'sphere', 'box']
+_HULL_FACES = 10000
+_MARGIN = 0.02  # by which a ball or box is larger than what it is about, in parts of its size
+
+
+def make(
+    proxy: Proxy,
+    path: str,
+    train: PosedImages,
+    *,
+    texture: int,
+    faces: float = 0.05,
+    noise: float = 0.02,
+    margin: float = 0.0,
+) -> Mesh:
+    """A mesh with UVs in the world of the cameras.
+
+    Args:
+        proxy: 'mesh' as it is, 'coarse' for it decimated and disturbed, 'sphere' or 'box' for one about it.
+        path: file with the mesh, in the world of the scene's files; empty for the visual hull of the training images.
+        train: those images, with masks or alpha where they make the hull.
+        texture: side of the texture that is meant, in texels.
+        faces: of 'coarse', in parts of the mesh's; at most.
+        noise: of 'coarse', the standard deviation of its vertices in parts of the mesh's size.
+        margin: by which the mesh grows along its normals in the end, in parts of its size, so that it holds what it
+            stands for.
+
+    Raises:
+        InputError: the file cannot be read, or there is neither a file nor a silhouette, or the extra `mesh`, which
+            lays out UVs, is not installed.
+    """
+    mesh = _made(proxy, path, train, texture, faces, noise)
+    if not margin:
+        return mesh
+    vertices = jnp.asarray(mesh.vertices)
+    size = jnp.linalg.norm(jnp.max(vertices, axis=0) - jnp.min(vertices, axis=0))
+    grown = vertices + margin * size * triangles.vertex_normals(vertices, jnp.asarray(mesh.faces))
+    return dataclasses.replace(mesh, vertices=np.asarray(grown), normals=None)
+
+
+def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: float, noise: float) -> Mesh:
+    if path:
+        mesh = mesh_files.read(path)
+        vertices = transforms.apply(jnp.asarray(train.scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
+        mesh = dataclasses.replace(mesh, vertices=np.asarray(vertices), normals=None)
+    else:
+        mesh = hull(train)
+    if proxy in ('sphere', 'box'):
+        used = np.asarray(mesh.vertices)[np.unique(np.asarray(mesh.faces))]
+        low, high = used.min(0), used.max(0)
+        margin = _MARGIN * (high - low)
+        make_about = proxies.sphere_about if proxy == 'sphere' else proxies.box_about
+        return make_about(low - margin, high + margin, resolution=texture)
+    if proxy == 'coarse':
+        count = max(4, round(faces * len(mesh.faces)))
+        return proxies.roughened(jax.random.key(0), mesh, faces=count, noise=noise, resolution=texture)
+    return mesh if mesh.uvs is not None else remesh.unwrap(mesh, resolution=texture)
+
+
+def hull(train: PosedImages) -> Mesh:
+    """The visual hull of the training images, without UVs, decimated.
+
+    Raises:
+        InputError: images with neither masks nor alpha.
+    """
+    if train.masks is None and not train.has_alpha:
+        raise checks.InputError(
+            'mesh: the images have neither masks nor alpha to make a hull of, expected one of them, or the file of a '
+            'mesh'
+        )
+    foreground = [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
+    radius = (train.far - train.near) / 2
+    mesh = proxies.hull_surface(train.cameras, foreground, radius=radius, nearest=train.near)
+    return remesh.decimate(mesh, _HULL_FACES)
+
+
+def name(proxy: Proxy, path: str) -> str:
+    """Of the mesh, for tables."""
+    base = Path(path).name if path else 'visual hull'
+    return base if proxy == 'mesh' else f'{proxy}, of {base}'

@@ -1,0 +1,38 @@
+"""Batches of a filmed head's frames with their tracking, for methods that draw a mesh which deforms."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from neurend import checks
+from neurend.data.photographs import Photographs
+from neurend.data.tracked_head import TrackedHead
+from neurend.typing import Key, Source
+
+
+def shot_source(head: TrackedHead, *, frames: int = 1) -> Source:
+    """A source of `Photographs` from the frames to learn from, which lie on the device.
+
+    `deformation` is a tuple of what `tracked_head.pose` takes, expressions [n e] and poses [n 4 4].
+
+    Args:
+        head: whose first `head.train` frames are drawn from.
+        frames: n, in a batch, all different.
+
+    Raises:
+        InputError: fewer frames to learn from than a batch has.
+    """
+    if not 1 <= frames <= head.train:
+        raise checks.InputError(f'frames: got {frames}, expected 1 to {head.train}, the number to learn from')
+
+    def draw(key: Key, data: Any) -> Photographs:
+        images, tracked, camera, background = jax.tree.map(jnp.asarray, data)
+        chosen = jax.random.choice(key, len(images), (frames,), replace=False)
+        rgb, behind = (pixels.astype(jnp.float32) / 255 for pixels in (images[chosen], background))
+        camera = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (frames, *leaf.shape)), camera)
+        deformation = tuple(each[chosen] for each in tracked)
+        return Photographs(camera, rgb, jnp.broadcast_to(behind[None], rgb.shape), deformation)
+
+    learned = tuple(each[: head.train] for each in head.performance)
+    return Source(data=(head.images[: head.train], learned, head.camera, head.background), draw=draw)

@@ -1,0 +1,114 @@
+"""Choices of a neural texture and of the network that turns it into pictures."""
+
+import dataclasses
+from typing import Literal
+
+from neurend.checks import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class TextureConfig:
+    """A texture of features (Thies et al., "Deferred Neural Rendering", 2019).
+
+    Attributes:
+        side: in texels, a multiple of 2^(levels - 1).
+        channels: of which the first three are the surface's colour, and the next (harmonics + 1)^2 are multiplied by
+            spherical harmonics of the direction towards the camera.
+        levels: of the pyramid whose sum it is; each has half the texels of the one before along both axes.
+        harmonics: degree of these harmonics, up to 4; -1 for none.
+        mip: look up a mip-mapped pyramid, for views whose distances differ much.
+        deviation: of the normal distribution that texels begin with.
+        penalty: weight of the mean square of the finest level; each coarser one counts a tenth of the one before, the
+            coarsest nothing.
+    """
+
+    side: int = 256
+    channels: int = 16
+    levels: int = 4
+    harmonics: int = 2
+    mip: bool = False
+    deviation: float = 0.01
+    penalty: float = 0.0
+
+    def __post_init__(self):
+        """Raises `InputError` for choices that do not go together."""
+        if self.levels < 1 or self.side < 1 or self.side % 2 ** (self.levels - 1):
+            raise InputError(
+                f'side, levels: got {self.side} and {self.levels}, expected a side that can be halved levels - 1 times'
+            )
+        if not -1 <= self.harmonics <= 4:
+            raise InputError(f'harmonics: got {self.harmonics}, expected a degree of 0 to 4, or -1 for none')
+        if self.channels < 3 + (self.harmonics + 1) ** 2:
+            raise InputError(
+                f'channels: got {self.channels}, expected at least {3 + (self.harmonics + 1) ** 2}: three of colour '
+                f'and those that harmonics of degree {self.harmonics} multiply'
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """From features at pixels to colours: a U-Net for what lies around, then dense layers at each pixel.
+
+    Attributes:
+        unet: channels of the U-Net's first level; 0 for none, which leaves a shader of single pixels.
+        depth: halvings of the U-Net.
+        maximum: of its channels, in `unet`.
+        context: channels that the U-Net hands to the dense layers.
+        width: units of each dense layer; 0 for none: the U-Net's channels are the colours.
+        layers: hidden dense layers.
+        surfaces: how many of the mesh's surfaces behind each other it sees at each pixel. 1 where the mesh is right;
+            with 2 what is before and behind tell each other apart, which a ball, a box or a loose hull needs.
+        normals: whether the network sees the surface's normal, in the world.
+        views: whether it sees the direction towards the camera.
+        reflection: degree of spherical harmonics of the mirrored view direction that it sees; 0 for none.
+    """
+
+    unet: int = 32
+    depth: int = 5
+    maximum: int = 8
+    context: int = 8
+    width: int = 32
+    layers: int = 2
+    surfaces: int = 1
+    normals: bool = True
+    views: bool = True
+    reflection: int = 3
+
+    def __post_init__(self):
+        """Raises `InputError` for choices that do not go together."""
+        if self.surfaces < 1:
+            raise InputError(f'surfaces: got {self.surfaces}, expected at least 1')
+        if not 0 <= self.reflection <= 4:
+            raise InputError(f'reflection: got {self.reflection}, expected a degree of 0 to 4')
+
+
+@dataclasses.dataclass(frozen=True)
+class NeuralTextureConfig:
+    """Deferred neural rendering and how it is trained.
+
+    Attributes:
+        texture, network: what is learned.
+        opacity: whose outline the picture has: 'mesh', analytically antialiased, or 'network', which draws it itself,
+            for meshes that only stand in for what the photographs show.
+        loss: of colours in [0, 1]: the mean absolute difference 'l1', or the mean squared one 'l2'.
+        color: weight of the same loss of the texture's first three channels alone, where the mesh is seen.
+        crop: side in pixels of the random window of a photograph that a step sees, on the mesh; 0 for all of it.
+        zoom: windows are enlarged by a random factor of up to this, the camera with them; 1 for none.
+    """
+
+    texture: TextureConfig = dataclasses.field(default_factory=TextureConfig)
+    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    opacity: Literal['mesh', 'network'] = 'mesh'
+    loss: Literal['l1', 'l2'] = 'l2'
+    color: float = 1.0
+    crop: int = 128
+    zoom: float = 1.0
+
+    def __post_init__(self):
+        """Raises `InputError` for choices that do not go together."""
+        if self.zoom < 1:
+            raise InputError(f'zoom: got {self.zoom}, expected a factor of at least 1')
+        if self.crop < 0:
+            raise InputError(f'crop: got {self.crop}, expected a side in pixels, or 0 for whole photographs')
+        if self.opacity == 'network' and not (self.network.unet or self.network.width):
+            raise InputError('opacity: got network, but there is none: unet and width are 0')

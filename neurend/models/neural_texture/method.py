@@ -1,0 +1,169 @@
+"""Deferred neural rendering as a method of the training loop (Thies, Zollhoefer and Niessner, 2019)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend import checks
+from neurend.images import color
+from neurend.losses import photometric
+from neurend.models import state as states
+from neurend.models.method import Method, Stepper
+from neurend.models.nerf import evaluation
+from neurend.models.neural_texture import deferred, windows
+from neurend.models.neural_texture.config import NeuralTextureConfig
+from neurend.models.neural_texture.deferred import Pixels, Shot, Window
+from neurend.models.neural_texture.network import DeferredShader
+from neurend.models.state import State
+from neurend.numerics import safe_divide
+from neurend.render import antialias
+from neurend.render.rendering import Rendering
+from neurend.scenes.meshes import Mesh
+from neurend.typing import Array, Key, Metrics, PyTree
+
+_SURE = 4.0  # logit of the opacity that a network begins with where the mesh is seen
+
+PoseFn = Callable[[Any], Array]
+"""`deformation -> vertices [V 3]` in the world, differentiable."""
+
+
+class Example(NamedTuple):
+    """A held-out view.
+
+    Attributes:
+        name: of the image.
+        shot: what is drawn.
+        image: uint8 [H W 3], or [H W 4] with straight alpha, which is put on the shot's background.
+        mask: uint8 [H W], positive where 'psnr_masked' is measured, or None.
+    """
+
+    name: str
+    shot: Shot
+    image: np.ndarray
+    mask: np.ndarray | None = None
+
+
+def neural_texture(
+    config: NeuralTextureConfig,
+    mesh: Mesh,
+    *,
+    size: tuple[int, int],
+    stepper: Stepper,
+    pose: PoseFn | None = None,
+) -> Method:
+    """Makes the method: a mesh is rasterized, its texture of features looked up, and a network makes colours of them.
+
+    The texture's first three channels are the picture already, and have a loss of their own; the network adds to them.
+    With `config.opacity` 'mesh' the picture is that inside the mesh's antialiased outline, on the background. With
+    'network' the network draws outline and surroundings as well: the mesh may be coarse, wrong, or a box.
+
+    `state.params` is {'texture': levels, 'network': ...}. Batches are `neurend.data.photographs.Photographs` [n ...].
+
+    Args:
+        config: see `NeuralTextureConfig`.
+        mesh: with UVs, on which no two places of the surface that differ share texels; in the world of the cameras.
+        size: (width, height) of pictures, in pixels.
+        stepper: how the loss is minimised; texture and network may have rates of their own
+            (`train.optimizers.by_name`).
+        pose: where the mesh's vertices are, from the `deformation` of a batch or shot; None where it stands still.
+
+    Returns:
+        A Method; `render` takes a `Shot`, `evaluate` an `Example`.
+
+    Raises:
+        InputError: a mesh without UVs or not sound, a crop larger than the pictures.
+    """
+    which = deferred.surface(mesh)
+    still = jnp.asarray(mesh.vertices)
+    whole = Window(*size)
+    if config.crop > min(size):
+        raise checks.InputError(f'crop: got {config.crop}, expected at most {min(size)}, a side of the pictures')
+    drawing = config.opacity == 'network'
+    chosen = config.network
+    network = None
+    if chosen.unet or chosen.width:
+        sizes = {name: getattr(chosen, name) for name in ('unet', 'depth', 'maximum', 'context', 'width', 'layers')}
+        network = DeferredShader(4 if drawing else 3, **sizes)
+
+    def init(key: Key) -> State:
+        texture_key, network_key = jax.random.split(key)
+        params: dict[str, PyTree] = {'texture': deferred.parameters(config, texture_key)}
+        if network is not None:
+            side = 2**chosen.depth
+            seen = jnp.zeros((1, side, side, deferred.channels(config)))
+            params['network'] = network.init(network_key, seen)['params']
+        return states.create(params, stepper)
+
+    def vertices_of(deformation: Any) -> Array:
+        return still if pose is None else pose(deformation)
+
+    def look(params: PyTree, shot: Shot, window: Window) -> Pixels:
+        return deferred.pixels(config, params['texture'], which, vertices_of(shot.deformation), shot.camera, window)
+
+    def finish(params: PyTree, found: Pixels, behind: Array, window: Window) -> tuple[Array, Array]:
+        """Colours on the background and opacity of a window."""
+        rgb, alpha = found.color, found.seen
+        if network is not None:
+            drawn = network.apply({'params': params['network']}, found.inputs[None])
+            assert isinstance(drawn, Array)
+            rgb = rgb + drawn[0, ..., :3]
+            if drawing:
+                alpha = jax.nn.sigmoid(drawn[0, ..., 3:] + _SURE * (2 * found.seen - 1))
+        if drawing:
+            return alpha * rgb + (1 - alpha) * behind, alpha[..., 0]
+        return _edged(rgb, found, which, behind, window)
+
+    def picture(params: PyTree, shot: Shot) -> Rendering:
+        found = look(params, shot, whole)
+        rgb, alpha = finish(params, found, windows.spread(shot.background, *size), whole)
+        return Rendering(rgb, alpha, found.depth)
+
+    def loss(key: Key, params: PyTree, aux: PyTree, batch: Any, step: Array) -> tuple[Array, Metrics]:
+        del aux, step
+        checks.shape(
+            'batch.rgb', batch.rgb, f'n {size[1]} {size[0]} 3', 'The method was made for pictures of this size'
+        )
+        error = photometric.l1 if config.loss == 'l1' else photometric.mse
+
+        def one(view: tuple[Key, Any]) -> tuple[Array, Array, Array]:
+            key, shown = view
+            shot = Shot(shown.camera, shown.background, shown.deformation)
+            part = windows.draw(key, config, vertices_of(shot.deformation), shot, shown.rgb)
+            found = look(params, shot._replace(camera=part.camera), part.window)
+            rgb, _ = finish(params, found, part.background, part.window)
+            flat = error(found.color, part.rgb, found.seen[..., 0])
+            return error(rgb, part.rgb), flat, photometric.mse(rgb, part.rgb)
+
+        keys = jax.random.split(key, batch.rgb.shape[0])
+        views = [jax.tree.map(lambda leaf, k=k: leaf[k], (keys, batch)) for k in range(len(keys))]
+        total, flat, squares = (jnp.mean(jnp.stack(each)) for each in zip(*map(one, views)))
+        values = {'psnr': photometric.psnr(squares), 'color': flat}
+        value = total + config.color * flat if network is not None else total
+        if config.texture.penalty:
+            value = value + deferred.penalty(config, params['texture'])
+        return value, values
+
+    def render(state: State, shot: Shot) -> Rendering:
+        return picture(state.weights, shot)
+
+    drawn = jax.jit(render)
+
+    def evaluate(state: State, example: Example) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        found = jax.device_get(drawn(state, jax.tree.map(jnp.asarray, example.shot)))
+        background = np.asarray(example.shot.background, np.float32)
+        view = evaluation.Example(example.name, example.shot.camera, example.image, example.mask)
+        return evaluation.compare(found, view, background=background)
+
+    return Method(init, stepper.step(loss), render, evaluate)
+
+
+def _edged(rgb: Array, found: Pixels, which: deferred.Surface, behind: Array, window: Window) -> tuple[Array, Array]:
+    """Colours inside the mesh's outline, whose edges are antialiased, on the background."""
+    planes = jnp.concatenate([rgb * found.seen, found.seen], axis=-1)
+    planes = antialias.antialias(planes, found.fragments, found.vertices, which.topology, corner=window.corner)
+    alpha = planes[..., 3:]
+    straight = safe_divide(planes[..., :3], alpha)
+    return color.composite(jnp.concatenate([straight, alpha], axis=-1), behind), alpha[..., 0]

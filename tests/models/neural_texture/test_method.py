@@ -1,0 +1,178 @@
+"""Deferred neural rendering as a whole: windows that fit their cameras, first pictures, and what is learned."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from neurend.checks import InputError
+from neurend.data import photographs
+from neurend.geometry import cameras, paths
+from neurend.models.neural_texture import windows
+from neurend.models.neural_texture.config import NetworkConfig, NeuralTextureConfig, TextureConfig
+from neurend.models.neural_texture.deferred import Shot
+from neurend.models.neural_texture.method import Example, neural_texture
+from neurend.scenes import primitives, proxies
+from neurend.train.step import stepper
+from tests.oracles import ring
+from tests.oracles.ring import RING, SIZE
+
+SMALL = NeuralTextureConfig(
+    TextureConfig(32, 12, 3), NetworkConfig(unet=8, depth=3, maximum=2, context=4, width=16, reflection=2), crop=32
+)
+WHITE = np.ones(3, np.float32)
+
+
+def colors(u, v, normals, views):
+    """Patches under a soft highlight that moves with the camera."""
+    blend = (1 / (1 + np.exp(-8 * np.sin(4 * np.pi * u) * np.sin(2 * np.pi * v))))[:, None]
+    matte = blend * np.array([0.5, 0.3, 0.1]) + (1 - blend) * np.array([0.1, 0.2, 0.4])
+    mirrored = 2 * np.sum(normals * views, axis=-1, keepdims=True) * normals - views
+    return matte + 0.4 * np.maximum(mirrored @ np.array([[0.6], [0.0], [0.8]]), 0) ** 6
+
+
+def torus():
+    return primitives.torus(RING.major, RING.minor, around=48, across=24)
+
+
+def views(count, elevation, start=0.0):
+    return ring.views(paths.orbit(count, radius=3.5, elevation=elevation, start=start), colors)
+
+
+def made(config, mesh=None, rate=0.01):
+    return neural_texture(
+        config, torus() if mesh is None else mesh, size=(SIZE, SIZE), stepper=stepper(optax.adam(rate))
+    )
+
+
+@pytest.mark.parametrize('zoom', [1.0, 2.0])
+def test_windows_show_what_their_cameras_see(zoom):
+    """Pixels of the photograph and of the background say where they are; so does the camera about points."""
+    config = dataclasses.replace(SMALL, crop=20, zoom=zoom)
+    camera = cameras.make(paths.orbit(1, radius=3.5)[0], 60.0, size=(40, 36))
+    places = cameras.pixel_centers(40, 36)
+    rgb = jnp.concatenate([places, jnp.zeros((36, 40, 1))], axis=-1)
+    vertices = jnp.asarray(torus().vertices)
+    draw = jax.jit(lambda key: windows.draw(key, config, vertices, Shot(camera, 2 * rgb), rgb))
+    corners = set()
+    for seed in range(6):
+        part = draw(jax.random.key(seed))
+        assert part.rgb.shape == (20, 20, 3)
+        # Points on the rays of the whole picture's pixels, seen by the window's camera.
+        seen = np.asarray(part.rgb)[..., :2]
+        points = cameras.unproject(camera, jnp.asarray(seen.reshape(-1, 2)), jnp.full(400, 3.0))
+        found, _ = cameras.project(part.camera, points)
+        inside = ((seen > 1) & (seen < [39, 35])).all(-1).reshape(-1)
+        expected = np.asarray(cameras.pixel_centers(20, 20) + jnp.asarray(part.window.corner)[None, None]).reshape(
+            -1, 2
+        )
+        assert inside.mean() > 0.5
+        np.testing.assert_allclose(np.asarray(found)[inside], expected[inside], atol=2e-3)
+        np.testing.assert_allclose(part.background, 2 * part.rgb, atol=1e-4)
+        corners.add(tuple(np.asarray(part.window.corner).tolist()))
+    assert len(corners) > 1
+
+
+@pytest.mark.parametrize('opacity', ['mesh', 'network'])
+def test_a_picture_begins_as_the_textures_colour(opacity):
+    method = made(dataclasses.replace(SMALL, opacity=opacity))
+    state = jax.jit(method.init)(jax.random.key(0))
+    background = jnp.array([0.9, 0.1, 0.4])
+    camera = cameras.make(paths.orbit(1, radius=3.5, elevation=0.6)[0], 84.0, size=(SIZE, SIZE))
+    found = jax.jit(method.render)(state, Shot(camera, background))
+    inside, outside = np.asarray(found.depth) > 0, np.asarray(found.alpha) < 0.05
+    rgb = np.asarray(found.rgb)
+    assert 0.2 < inside.mean() < 0.8 and outside.mean() > 0.1
+    # What begins near zero adds a little.
+    assert np.abs(rgb[inside & (np.asarray(found.alpha) > 0.97)] - 0.5).mean() < 0.1
+    assert np.abs(rgb[outside] - np.asarray(background)).mean() < 0.05
+
+
+def test_without_a_network_the_picture_is_the_texture():
+    bare = dataclasses.replace(SMALL, network=NetworkConfig(unet=0, width=0))
+    method = made(bare)
+    state = jax.jit(method.init)(jax.random.key(0))
+    assert set(state.params) == {'texture'}
+    levels = [jnp.zeros_like(level).at[..., 1].set(0.1) for level in state.params['texture']]
+    camera = cameras.make(paths.orbit(1, radius=3.5, elevation=0.6)[0], 84.0, size=(SIZE, SIZE))
+    found = jax.jit(method.render)(state.replace(params={'texture': levels}), Shot(camera, jnp.asarray(WHITE)))
+    full = np.asarray(found.alpha) > 0.999
+    np.testing.assert_allclose(
+        np.asarray(found.rgb)[full], np.broadcast_to([0.5, 0.8, 0.5], (full.sum(), 3)), atol=1e-5
+    )
+    edge = (np.asarray(found.alpha) > 0.05) & ~full
+    alpha = np.asarray(found.alpha)[edge][:, None]
+    assert len(alpha) > 20
+    np.testing.assert_allclose(np.asarray(found.rgb)[edge], alpha * [0.5, 0.8, 0.5] + 1 - alpha, atol=1e-4)
+
+
+def learn(method, train, steps):
+    source = photographs.photograph_source(train, views=1)
+    data = jax.tree.map(jnp.asarray, source.data)
+
+    @jax.jit
+    def step(state, key):
+        draw_key, step_key = jax.random.split(key)
+        return method.step(step_key, state, source.draw(draw_key, data))
+
+    state = jax.jit(method.init)(jax.random.key(0))
+    for number in range(steps):
+        state, _ = step(state, jax.random.key(number))
+    return state
+
+
+def psnr(method, state, scene):
+    shots = [Shot(scene.camera(k), jnp.asarray(WHITE)) for k in range(len(scene))]
+    found = [
+        method.evaluate(state, Example(name, shot, image))[0]['psnr']
+        for name, shot, image in zip(scene.names, shots, scene.images)
+    ]
+    return float(np.mean(found))
+
+
+@pytest.mark.slow
+def test_what_is_learned_is_seen_from_elsewhere():
+    """With the right mesh, beyond what its colours alone can say; on a ball about it, with outlines of its own."""
+    train = ring.views(
+        jnp.concatenate(
+            [paths.orbit(8, radius=3.5, elevation=e, start=s) for e, s in ((0.9, 0), (0.5, 0.3), (0.1, 0.6))]
+        ),
+        colors,
+    )
+    test = views(3, 0.7, 0.2)
+    plain = made(dataclasses.replace(SMALL, network=NetworkConfig(unet=0, width=0)))
+    flat = psnr(plain, learn(plain, train, 400), test)
+    method = made(SMALL)
+    learned = psnr(method, learn(method, train, 400), test)
+    assert learned > flat + 3 and learned > 28
+    ball = proxies.sphere_about((-1.45, -1.45, -0.45), (1.45, 1.45, 0.45), cells=8, resolution=32)
+    loose = made(dataclasses.replace(SMALL, opacity='network', crop=0), ball)
+    around = psnr(loose, learn(loose, train, 400), test)
+    nearest = max(psnr_of(image, test) for image in train.images)
+    assert around > nearest + 1
+
+
+def psnr_of(image, scene):
+    """Of one picture in place of all views, on white."""
+    flat = [each[..., :3] / 255 * (each[..., 3:] / 255) + 1 - each[..., 3:] / 255 for each in (image, *scene.images)]
+    return -10 * np.log10(np.mean([np.mean((flat[0] - other) ** 2) for other in flat[1:]]))
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match='unwrap'):
+        made(SMALL, primitives.box())
+    with pytest.raises(InputError, match='crop: got 65, expected at most 64'):
+        made(dataclasses.replace(SMALL, crop=65))
+    with pytest.raises(InputError, match='opacity: got network, but there is none'):
+        dataclasses.replace(SMALL, opacity='network', network=NetworkConfig(unet=0, width=0))
+    with pytest.raises(InputError, match='zoom: got 0.5'):
+        dataclasses.replace(SMALL, zoom=0.5)
+    small = made(dataclasses.replace(SMALL, crop=16))
+    state = jax.eval_shape(small.init, jax.random.key(0))
+    scene = views(1, 0.3)
+    batch = photographs.photograph_source(scene).draw(jax.random.key(0), photographs.photograph_source(scene).data)
+    with pytest.raises(InputError, match='batch.rgb: got shape'):
+        jax.eval_shape(small.step, jax.random.key(0), state, dataclasses.replace(batch, rgb=batch.rgb[:, :8]))
