@@ -98,3 +98,17 @@ def test_the_page_on_translation_paints_the_person(tmp_path, monkeypatch, capsys
     error = np.mean((names['clip'].images[50:] / 255 - mean) ** 2, axis=(1, 2, 3))
     assert found and float(found[1]) > np.mean(-10 * np.log10(error)) + 1
     assert names['picture'].shape == (64, 64, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('default')
+def test_the_page_on_neural_textures_learns_a_hull_and_cuts_it(tmp_path, monkeypatch):
+    pytest.importorskip('xatlas')
+    monkeypatch.chdir(tmp_path)
+    names: dict = {'__name__': 'document'}
+    exec(compile(_code('docs/neural_textures.md'), 'neural_textures.md', 'exec'), names)
+    truth = names['train'].images[0].astype(np.float32) / 255
+    truth = truth[..., :3] * truth[..., 3:] + 1 - truth[..., 3:]
+    picture, lower = np.asarray(names['picture']), io.read(tmp_path / 'lower.png').astype(np.float32) / 255
+    assert -10 * np.log10(np.mean((picture - truth) ** 2)) > 22
+    assert (lower > 0.99).all(-1).mean() > (picture > 0.99).all(-1).mean() + 0.02
