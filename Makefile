@@ -23,9 +23,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow' $(ARGS)
 
-# One at a time: these train and use all cores themselves.
+# The longest are left to whichever worker is free: these train for minutes.
 slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --durations=10 $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

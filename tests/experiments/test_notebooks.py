@@ -15,6 +15,10 @@ PRINTED = {
         (r'Chamfer distance [\d.]+ to [\d.]+, ([\d.]+) times less', 15, 1000),
         (r'Rotation error 20\.00 to ([\d.]+) degrees', 0, 0.1),
     ],
+    'neural_textures': [
+        (r'PSNR ([\d.]+) dB on 20 held-out views', 22, 100),
+        (r'([\d.]+) percent of the pixels changed', 2, 60),
+    ],
     'fit_appearance': [
         (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
         (r'in another light: PSNR ([\d.]+) dB', 25, 100),
