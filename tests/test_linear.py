@@ -31,6 +31,7 @@ def _arguments(*leading):
     return jnp.asarray(rng.normal(size=(*leading, 2))), jnp.asarray(rng.normal(size=(*leading, 4)))
 
 
+@pytest.mark.slow
 def test_values_and_both_modes_are_those_of_plain_code():
     with jax.enable_x64(True):
         scale, x = _arguments()

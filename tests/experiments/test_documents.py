@@ -18,6 +18,7 @@ def _code(document):
     return '\n'.join(re.findall(r'^```python\n(.*?)^```', (ROOT / document).read_text(), re.DOTALL | re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('default')
 def test_the_method_of_ones_own_learns(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -57,6 +58,7 @@ def test_the_page_on_meshes_shows_a_lit_ring_and_finds_the_square(tmp_path, monk
     np.testing.assert_allclose(found['there'], [27.3, 17.6], atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_example_of_meshes_shows_a_ring_and_has_gradients():
     names = {}
     blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'README.md').read_text(), re.DOTALL | re.MULTILINE)

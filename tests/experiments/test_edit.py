@@ -121,6 +121,7 @@ def look(eye, turn=None):
     return cameras.make(pose if turn is None else turn @ pose, 40.0, size=(SIZE, SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('opacity', ['mesh', 'network'])
 def test_copies_look_like_what_they_are_copies_of(opacity):
     """Features that do not turn with the view: a moved object, seen by a camera that moved along, looks the same."""
@@ -166,6 +167,7 @@ def test_copies_look_like_what_they_are_copies_of(opacity):
     assert np.abs(np.asarray(original.render(state, shot).rgb - gone.render(state, shot).rgb)).max() > 0.2
 
 
+@pytest.mark.slow
 def test_footprints_are_where_something_else_is_seen():
     mesh = boxes()
     cam = look((0.0, 0.0, 6.0))

@@ -36,6 +36,7 @@ def test_the_flag_file_says_how_to_run_and_can_be_read():
     config.parse(Config, f'--flagfile={path}')
 
 
+@pytest.mark.slow
 def test_colours_that_move_with_the_mesh_do_not_flicker(head):
     surface, camera = surface_of(head.mesh), jax.tree.map(jnp.asarray, head.camera)
 

@@ -88,11 +88,13 @@ def relit(state):
     return state.replace(params={**state.params, 'light': light})
 
 
+@pytest.mark.slow
 def test_held_out_views_are_as_traced(learned):
     method, state = learned
     assert psnr(method, state, held_out(morning)) > 37
 
 
+@pytest.mark.slow
 def test_another_light_shows_the_surface_as_it_would_be(learned):
     """Not what it looks like in the light that it was learned in, but what belongs to the surface alone."""
     method, state = learned

@@ -52,6 +52,7 @@ def test_moving_a_square_over_a_ramp_brightens_it_by_its_area():
         assert np.linalg.norm(got - 225 * slope) < 0.05 * np.linalg.norm(225 * slope)
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse_mode():
     vertices = _square(0.3, jnp.array([0.2, 0.1]))
     toward = jnp.asarray(np.random.default_rng(0).normal(size=vertices.shape), jnp.float32)
@@ -119,6 +120,7 @@ def _textured(shift, blend, zoom=1):
     return (antialias.antialias(colors, found, vertices, triangles.topology(mesh.faces)) if blend else colors)[..., 0]
 
 
+@pytest.mark.slow
 def test_moving_a_textured_sphere_changes_what_supersampling_says():
     zoom = 8
     weights = np.linspace(-1, 1, SIZE)[None, :] + np.linspace(-0.5, 1, SIZE)[:, None] ** 2

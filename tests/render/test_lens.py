@@ -93,6 +93,7 @@ def test_agrees_with_rays_against_all_triangles(model):
     assert wrong[3] > 5 * wrong[5]
 
 
+@pytest.mark.slow
 def test_error_shrinks_fourfold_and_is_that_of_the_bent_edge():
     # A straight edge at distance 1 before the axis, seen by an equidistant fisheye of 100 pixels to a radian.
     points = np.array([[-1.0, 0.5, 1], [1, 0.5, 1], [0, 3, 1]], np.float32)
@@ -237,6 +238,7 @@ def test_antialiased_outlines_have_the_area_and_its_gradient(model):
     assert np.abs(by_shift.mean(0)).max() < 0.01 * area
 
 
+@pytest.mark.slow
 def test_cameras_and_meshes_under_vmap_and_padding():
     pair = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), CAMERAS['fisheye'])
     pair = dataclasses.replace(pair, focal=pair.focal * jnp.array([[1.0], [1.2]]))

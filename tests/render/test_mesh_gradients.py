@@ -84,6 +84,7 @@ def _many(count):
 GRADIENT = jax.jit(jax.value_and_grad(_loss))
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse_mode():
     parameters = jax.tree.map(jnp.float32, _parameters())
     toward = jax.tree.map(lambda x: jnp.asarray(np.random.default_rng(2).normal(size=x.shape), x.dtype), parameters)

@@ -64,6 +64,7 @@ def draw(mesh, colors, camera):
     return Rendering(planes[..., :3], planes[..., 3], depth), np.asarray(found.face)
 
 
+@pytest.mark.slow
 def test_two_linked_rings_are_drawn_as_if_they_were_one_mesh():
     ring = primitives.torus(radius=1.0, tube=0.25, around=24, across=12)
     turn = transforms.se3_exp(jnp.array([1.0, 0.1, 0.0, 1.4, 0.1, 0.0]))

@@ -63,6 +63,7 @@ def test_second_derivatives_in_reverse_mode():
     np.testing.assert_allclose(twice, forward, rtol=2e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_window_of_a_picture_is_antialiased_as_the_whole():
     # Edges far outside of the window, through it, and through the camera's plane.
     rng = np.random.default_rng(3)

@@ -186,6 +186,7 @@ def test_culling_leaves_out_one_side(cull):
     assert (np.asarray(fragments.face) >= 0).any()
 
 
+@pytest.mark.slow
 def test_tiles_make_the_same_picture():
     vertices, faces = _scene(5)
     whole = rasterize.rasterize(vertices, faces, width=50, height=37)
@@ -210,6 +211,7 @@ def test_large_and_small_triangles_together():
     assert len(np.unique(face)) > 15
 
 
+@pytest.mark.slow
 def test_scenes_and_cameras_in_one_call():
     scenes = [_scene(seed) for seed in range(4)]
     vertices = np.stack([scene[0] for scene in scenes]).reshape(2, 2, -1, 4)
@@ -238,6 +240,7 @@ def test_nothing_but_sizes_compiles_anew():
     assert len(traces) == 1 and len(set(counts)) > 3
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_differences():
     vertices, faces = _scene(2)
     with jax.enable_x64(True):

@@ -69,6 +69,7 @@ def test_a_square_over_a_floor_casts_its_shadow(kind):
     assert ((inside < -3 * texel) <= (wide == 1)).all() and ((inside > 3 * texel) <= (wide < 1e-6)).all()
 
 
+@pytest.mark.slow
 def test_lit_surfaces_do_not_shade_themselves():
     floor = _padded(primitives.plane(cells=3, size=3.0))
     places = _floor(size=2.8)

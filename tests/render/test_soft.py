@@ -113,6 +113,7 @@ def _ball():
     return clip.from_camera(camera, jnp.asarray(points, jnp.float32)), faces
 
 
+@pytest.mark.slow
 def test_small_sigma_and_gamma_show_what_the_rasterizer_shows():
     vertices, faces = _ball()
     colors = jnp.asarray(np.random.default_rng(0).uniform(size=(len(vertices), 2)), jnp.float32)

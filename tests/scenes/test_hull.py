@@ -43,6 +43,7 @@ def test_contains_a_sphere_and_little_more(carved):
     assert not bool(carved.contains(jnp.array([[1.5, 0, 0], [0, -1.01, 0]])).any())
 
 
+@pytest.mark.slow
 def test_nothing_is_rendered_outside_of_it(carved):
     config = HashConfig(
         proposals=(16,), proposal_resolutions=(16,), samples=8, levels=2, finest=32, log2_rows=10, contract=False

@@ -67,6 +67,7 @@ def kill_and_resume(tmp_path, kills, *, steps, seed):
     return result(tmp_path / 'whole.json'), result(tmp_path / 'killed.json')
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed_is_uninterrupted(tmp_path):
     whole, killed = kill_and_resume(tmp_path, 2, steps=600, seed=0)
     for a, b in zip(whole, killed, strict=True):

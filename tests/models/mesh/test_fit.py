@@ -70,6 +70,7 @@ def test_an_egg_is_found_from_a_sphere_and_pictures_show_it(target, views, metho
     assert (triangles.topology(mesh.faces).edge_faces >= 0).all()
 
 
+@pytest.mark.slow
 def test_gradients_add_up_to_what_the_loss_changes_by(views):
     """Of the whole loss, through the smooth coordinates, along a way: a step of plain descent tells the gradient."""
     start = silhouettes.start_sphere(views, subdivisions=2)

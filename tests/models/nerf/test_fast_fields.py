@@ -81,6 +81,7 @@ def trained():
     return method, state, start, traces
 
 
+@pytest.mark.slow
 def test_the_mean_is_better_than_either(trained):
     method, state, start, _ = trained
     assert len(state.params['fields']) == 2

@@ -58,6 +58,7 @@ def test_recovers_cameras_in_a_learned_scene():
     assert float(jnp.median(after.translation)) < 0.1 * float(jnp.median(before.translation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', ['pose', 'focal', 'center'])
 def test_gradient_of_the_loss_reaches_the_cameras(part):
     """Against central differences, where no ray lacks room, no sample is dropped and none leaves the grid."""

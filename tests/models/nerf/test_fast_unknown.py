@@ -64,6 +64,7 @@ def first():
     return views, start, *trained(FIRST, start, views, 240)
 
 
+@pytest.mark.slow
 def test_finds_the_sphere_before_unknown_backgrounds(first):
     *_, method, state = first
     held_out = sphere(5, phase=0.2, size=SIZE)

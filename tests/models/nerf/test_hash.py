@@ -122,6 +122,7 @@ def test_every_parameter_is_reached(changes):
         np.testing.assert_allclose(rendering.alpha, 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_masked_rays_do_not_teach():
     method = make(SMALL)
     batch = batch_of(jax.random.key(0), 64)

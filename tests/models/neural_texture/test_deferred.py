@@ -122,6 +122,7 @@ def test_a_window_is_the_part_of_the_whole():
     np.testing.assert_allclose(part.inputs, whole.inputs[6:17, 7:16], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('which', ['texture', 'vertices', 'camera'])
 def test_gradients(which):
     """Along a random direction, of what pixels inside see."""

@@ -76,6 +76,7 @@ def test_windows_show_what_their_cameras_see(zoom):
     assert len(corners) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('opacity', ['mesh', 'network'])
 def test_a_picture_begins_as_the_textures_colour(opacity):
     method = made(dataclasses.replace(SMALL, opacity=opacity))

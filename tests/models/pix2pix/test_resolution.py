@@ -20,6 +20,7 @@ LOCAL = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_the_enhancer_begins_with_the_global_generator_and_holds_it_for_half_the_run():
     coarse = pix2pix(GLOBAL, channels=3, size=(8, 8), steps=4).init(jax.random.key(1)).params['generator']
     method = pix2pix(LOCAL, channels=3, size=(16, 16), steps=4, coarse=coarse)
@@ -37,6 +38,7 @@ def test_the_enhancer_begins_with_the_global_generator_and_holds_it_for_half_the
     assert 'last' not in state.params['generator']['coarse']
 
 
+@pytest.mark.slow
 def test_a_generator_of_another_width_is_refused():
     coarse = pix2pix(LOCAL, channels=3, size=(16, 16), steps=4).init(jax.random.key(1)).params['generator']['coarse']
     wide = dataclasses.replace(LOCAL, generator=dataclasses.replace(LOCAL.generator, width=3))
