@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import mesh_views
+from experiments import mesh_views, proxy_meshes
 from experiments.mesh_views import DrawFn
 from neurend import app, checks
 from neurend.data import photographs, scenes
@@ -79,7 +79,7 @@ def main(config: Config) -> evaluation.Table:
     train, test = (scenes.read(config.data_dir, split=split) for split in ('train', 'test'))
     size = photographs.size_of(train)
     mesh = mesh_files.read(config.mesh)
-    placed = dataclasses.replace(mesh, vertices=_apply(train.scene_from_source, mesh.vertices))
+    placed = proxy_meshes.placed(config.mesh, train)
     stepper = step.stepper(make_optimizer(config.optimizer, steps=config.steps))
     method = appearance(config.appearance, placed, size=size, stepper=stepper, background=_WHITE)
     views = [Example(test.names[k], test.camera(k), test.images[k]) for k in range(len(test))]

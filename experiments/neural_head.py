@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments import head_motion, reenact_face, translation
 from experiments.face_drawing import Drawn, artist, unit
-from experiments.toy_head import toy_head
+from experiments.toy_head import tracked_or_toy
 from experiments.translation import RunConfig
 from neurend import app, checks
 from neurend.data import tracked_head
@@ -132,9 +132,7 @@ def read(config: Config) -> TrackedHead:
     Raises:
         InputError: it cannot be read.
     """
-    if not config.data_dir:
-        return toy_head(size=config.size)
-    return tracked_head.read(config.data_dir, face=config.face or None, size=config.size)
+    return tracked_or_toy(config.data_dir, face=config.face, size=config.size)
 
 
 def build(config: Config, head: TrackedHead) -> Method:

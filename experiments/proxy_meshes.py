@@ -55,12 +55,7 @@ def make(
 
 
 def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: float, noise: float) -> Mesh:
-    if path:
-        mesh = mesh_files.read(path)
-        vertices = transforms.apply(jnp.asarray(train.scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
-        mesh = dataclasses.replace(mesh, vertices=np.asarray(vertices), normals=None)
-    else:
-        mesh = hull(train)
+    mesh = placed(path, train) if path else remesh.decimate(hull(train), _HULL_FACES)
     if proxy in ('sphere', 'box'):
         used = np.asarray(mesh.vertices)[np.unique(np.asarray(mesh.faces))]
         low, high = used.min(0), used.max(0)
@@ -73,21 +68,30 @@ def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: floa
     return mesh if mesh.uvs is not None else remesh.unwrap(mesh, resolution=texture)
 
 
+def placed(path: str, train: PosedImages) -> Mesh:
+    """A mesh file in the world of the cameras, without normals of its own.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    mesh = mesh_files.read(path)
+    vertices = transforms.apply(jnp.asarray(train.scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
+    return dataclasses.replace(mesh, vertices=np.asarray(vertices), normals=None)
+
+
 def hull(train: PosedImages) -> Mesh:
-    """The visual hull of the training images, without UVs, decimated.
+    """The visual hull of the training images, without UVs.
 
     Raises:
         InputError: images with neither masks nor alpha.
     """
-    if train.masks is None and not train.has_alpha:
+    if train.masks is None and not all(image.shape[-1] == 4 for image in train.images):
         raise checks.InputError(
-            'mesh: the images have neither masks nor alpha to make a hull of, expected one of them, or the file of a '
-            'mesh'
+            'the images have neither masks nor alpha to make a hull of, expected one of them, or a --mesh'
         )
     foreground = [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
     radius = (train.far - train.near) / 2
-    mesh = proxies.hull_surface(train.cameras, foreground, radius=radius, nearest=train.near)
-    return remesh.decimate(mesh, _HULL_FACES)
+    return proxies.hull_surface(train.cameras, foreground, radius=radius, nearest=train.near)
 
 
 def name(proxy: Proxy, path: str) -> str:

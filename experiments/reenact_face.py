@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments import translation
 from experiments.face_drawing import Drawn, Kind, artist, unit
-from experiments.toy_head import toy_head
+from experiments.toy_head import tracked_or_toy
 from experiments.translation import RunConfig
 from neurend import app, checks
 from neurend.data import tracked_head
@@ -137,9 +137,7 @@ def read(config: Config) -> TrackedHead:
     Raises:
         InputError: it cannot be read.
     """
-    if not config.data_dir:
-        return toy_head(size=config.size)
-    return tracked_head.read(config.data_dir, face=config.face or None, size=config.size)
+    return tracked_or_toy(config.data_dir, face=config.face, size=config.size)
 
 
 def source(config: Config, clip: Clip) -> Source:

@@ -21,6 +21,20 @@ _BROWS = np.array([[-2.8, 4.2], [2.8, 4.2]])
 _TO_LAMP = np.array([0.5, 0.6, 0.62], np.float32)
 
 
+def tracked_or_toy(data_dir: str, *, face: str, size: int) -> TrackedHead:
+    """The tracked head of a folder, its pictures `size` pixels wide and high; the procedural one if there is no folder.
+
+    Args:
+        data_dir: see `neurend.data.tracked_head.read`.
+        face: file of the face model; '' for that beside the folder.
+        size: in pixels.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return tracked_head.read(data_dir, face=face or None, size=size) if data_dir else toy_head(size=size)
+
+
 def toy_head(frames: int = 400, size: int = 128, *, train: int | None = None) -> TrackedHead:
     """An ellipsoid with eyes, brows and a mouth, lit from one side, that turns and talks; a function of its arguments.
 

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from experiments import proxy_meshes
 from neurend.data import photographs
 from neurend.data.posed import PosedImages
-from neurend.geometry import cameras, clip, transforms, triangles
+from neurend.geometry import cameras, clip, triangles
 from neurend.geometry.cameras import Camera
 from neurend.numerics import normalize
 from neurend.render import rasterize, texture
-from neurend.scenes import mesh_files, proxies
 from neurend.scenes.meshes import Mesh
 from neurend.typing import Array
 
@@ -63,18 +62,7 @@ def proxy(train: PosedImages, path: str) -> Mesh:
     Raises:
         InputError: the file cannot be read; or there are neither masks nor alpha to make a hull of.
     """
-    if path:
-        mesh = mesh_files.read(path)
-        vertices = transforms.apply(jnp.asarray(train.scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
-        return Mesh(np.asarray(vertices), mesh.faces)
-    if train.masks is None and not all(image.shape[-1] == 4 for image in train.images):
-        raise checks.InputError(
-            '--condition=proxy: the images have neither masks nor alpha to make a hull of, expected one of them, or '
-            'a --mesh'
-        )
-    foreground = [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
-    radius = (train.far - train.near) / 2
-    return proxies.hull_surface(train.cameras, foreground, radius=radius, nearest=train.near)
+    return proxy_meshes.placed(path, train) if path else proxy_meshes.hull(train)
 
 
 def _rounded(condition: Array) -> Array:

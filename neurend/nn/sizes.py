@@ -1,6 +1,7 @@
-"""Sizes that networks with halvings accept, and doubling."""
+"""Sizes that networks with halvings accept, padding to them, and doubling."""
 
 import jax
+import jax.numpy as jnp
 
 from neurend.checks import InputError
 from neurend.typing import Array
@@ -19,6 +20,12 @@ def require_multiple(x: Array, multiple: int, *, rank: int = 2) -> None:
             f'x: got {" x ".join(map(str, x.shape[1:-1]))} pixels, expected multiples of {multiple}. '
             'Pad the input and crop the result, or use a network with fewer halvings'
         )
+
+
+def padded(x: Array, multiple: int) -> Array:
+    """`n h w c` continued by its last row and column, until both sizes are multiples of `multiple`."""
+    extra = [-size % multiple for size in x.shape[1:3]]
+    return jnp.pad(x, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode='edge') if any(extra) else x
 
 
 def double(x: Array, *, method: str = 'linear') -> Array:

@@ -54,7 +54,7 @@ class NetworkConfig:
         depth: halvings of the U-Net.
         maximum: of its channels, in `unet`.
         context: channels that the U-Net hands to the dense layers.
-        width: units of each dense layer; 0 for none: the U-Net's channels are the colours.
+        width: units of each hidden dense layer; 0 for none. Where `unet` is 0 too there is no network at all.
         layers: hidden dense layers.
         surfaces: how many of the mesh's surfaces behind each other it sees at each pixel. 1 where the mesh is right;
             with 2 what is before and behind tell each other apart, which a ball, a box or a loose hull needs.

@@ -90,7 +90,7 @@ def neural_texture(
 
     def init(key: Key) -> State:
         texture_key, network_key = jax.random.split(key)
-        params: dict[str, PyTree] = {'texture': deferred.parameters(config, texture_key)}
+        params: dict[str, PyTree] = {'texture': deferred.parameters(texture_key, config)}
         if network is not None:
             side = 2**chosen.depth
             seen = jnp.zeros((1, side, side, deferred.channels(config)))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from neurend import checks
 from neurend.nn.mlp import MLP
+from neurend.nn.sizes import padded
 from neurend.nn.unet import UNet
 from neurend.typing import Array
 
@@ -21,7 +22,7 @@ class DeferredShader(nn.Module):
         out: channels of the result.
         unet, depth, maximum: of the U-Net, see `neurend.nn.unet.UNet`; none if `unet` is 0.
         context: channels that it hands on.
-        width, layers: of the dense layers; none if `width` is 0.
+        width, layers: of the hidden dense layers; none if `width` is 0.
     """
 
     out: int
@@ -37,27 +38,12 @@ class DeferredShader(nn.Module):
         checks.shape('inputs', inputs, 'n h w c')
         x = inputs
         if self.unet:
-            seen = self._around(inputs)
-            if not self.width:
-                return seen
-            x = jnp.concatenate([inputs, seen], axis=-1)
-        x = MLP(self.width, self.layers, name='pixel')(x) if self.width else x
+            height, width = inputs.shape[1:3]
+            around = UNet(
+                self.context, self.unet, self.depth, self.maximum, dropout=0.0, activation='none', name='unet'
+            )
+            x = jnp.concatenate([inputs, around(padded(inputs, around.multiple))[:, :height, :width]], axis=-1)
+        if self.width:
+            x = MLP(self.width, self.layers, name='pixel')(x)
         flat = nn.Dense(self.out, kernel_init=nn.initializers.normal(1e-2), name='out')(x.reshape(-1, x.shape[-1]))
         return flat.reshape(*x.shape[:-1], self.out)
-
-    def _around(self, inputs: Array) -> Array:
-        height, width = inputs.shape[1:3]
-        multiple = 2**self.depth
-        extra = -height % multiple, -width % multiple
-        if any(extra):
-            inputs = jnp.pad(inputs, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode='edge')
-        network = UNet(
-            self.context if self.width else self.out,
-            self.unet,
-            self.depth,
-            self.maximum,
-            dropout=0.0,
-            activation='none',
-            name='unet',
-        )
-        return network(inputs)[:, :height, :width]

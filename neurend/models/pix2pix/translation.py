@@ -11,6 +11,7 @@ from neurend.losses import photometric, temporal
 from neurend.models.pix2pix import config as configs
 from neurend.models.pix2pix.config import Composition, Pix2PixConfig
 from neurend.nn.modulated import compose
+from neurend.nn.sizes import padded
 from neurend.typing import Array, Key, PyTree
 
 _CHANNELS: dict[Composition, int] = {'none': 3, 'mask': 4, 'flow': 6}
@@ -49,9 +50,7 @@ def translation(config: Pix2PixConfig) -> tuple[nn.Module, GenerateFn]:
         height, width = condition.shape[1:3]
         x = 2 * condition - 1
         x = x if previous is None else jnp.concatenate([x, previous], axis=-1)
-        extra = -height % multiple, -width % multiple
-        if any(extra):
-            x = jnp.pad(x, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode='edge')
+        x = padded(x, multiple)
         if config.generator.name in ('unet', 'unet_bilinear'):
             rngs = {} if key is None else {'dropout': key}
             y = module.apply({'params': params}, x, deterministic=key is None, rngs=rngs)

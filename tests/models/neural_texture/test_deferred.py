@@ -103,7 +103,7 @@ def test_surfaces_behind_each_other_are_all_seen():
     both = Mesh(
         np.concatenate([np.asarray(front.vertices), shifted]), faces, front.uvs, np.tile(front.uv_faces, (2, 1))
     )
-    levels = deferred.parameters(PLAIN, jax.random.key(0))
+    levels = deferred.parameters(jax.random.key(0), PLAIN)
     inputs = np.asarray(drawn(config, levels, both).inputs)
     first, second = (
         np.asarray(drawn(PLAIN, levels, mesh).inputs) for mesh in (front, dataclasses.replace(back, vertices=shifted))
@@ -116,7 +116,7 @@ def test_surfaces_behind_each_other_are_all_seen():
 
 
 def test_a_window_is_the_part_of_the_whole():
-    levels = deferred.parameters(FULL, jax.random.key(0))
+    levels = deferred.parameters(jax.random.key(0), FULL)
     whole = drawn(FULL, levels)
     part = drawn(FULL, levels, window=Window(9, 11, jnp.array([7, 6])))
     np.testing.assert_allclose(part.inputs, whole.inputs[6:17, 7:16], atol=1e-5)
