@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import fit_appearance, mesh_edits, mesh_views, neural_texture, trained
+from experiments import fit_appearance, mesh_edits, mesh_views, neural_texture, proxy_meshes, trained
 from experiments.mesh_edits import EditConfig
 from experiments.mesh_views import DrawFn
 from neurend import app, checks
@@ -38,7 +38,6 @@ from neurend.models.neural_texture.method import neural_texture as textured
 from neurend.models.state import State
 from neurend.render import objects, rasterize, texture
 from neurend.render.rendering import Rendering
-from neurend.scenes import mesh_files
 from neurend.scenes.meshes import Mesh
 from neurend.train import evaluate as evaluation
 from neurend.train import step
@@ -202,9 +201,7 @@ def added(
 def true_edit(config: Config, size: tuple[int, int], world: np.ndarray) -> Edited:
     """The true mesh with its estimated material, before and after the same edit."""
     settings = trained.configuration(fit_appearance.Config, config.truth_workdir, 'experiments.fit_appearance')
-    mesh = mesh_files.read(config.truth_mesh or settings.mesh)
-    vertices = np.asarray(mesh.vertices) @ world[:3, :3].T + world[:3, 3]
-    mesh = dataclasses.replace(mesh, vertices=vertices.astype(np.float32), normals=None)
+    mesh = proxy_meshes.placed(config.truth_mesh or settings.mesh, world)
     changed = mesh_edits.apply(config.edit, mesh, world)
     stepper = step.stepper(make_optimizer(settings.optimizer, steps=settings.steps))
     methods = [appearance(settings.appearance, each, size=size, stepper=stepper) for each in (mesh, changed)]

@@ -10,10 +10,9 @@ views, the protocol, and pictures of some; the albedo as `texture.png` and on th
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import mesh_views, proxy_meshes
@@ -21,7 +20,6 @@ from experiments.mesh_views import DrawFn
 from neurend import app, checks
 from neurend.data import photographs, scenes
 from neurend.data.posed import PosedImages
-from neurend.geometry import transforms
 from neurend.images import color, io, video
 from neurend.models.appearance import AppearanceConfig, albedo_of, appearance, roughness_of
 from neurend.models.method import Method
@@ -79,7 +77,7 @@ def main(config: Config) -> evaluation.Table:
     train, test = (scenes.read(config.data_dir, split=split) for split in ('train', 'test'))
     size = photographs.size_of(train)
     mesh = mesh_files.read(config.mesh)
-    placed = proxy_meshes.placed(config.mesh, train)
+    placed = proxy_meshes.placed(config.mesh, train.scene_from_source)
     stepper = step.stepper(make_optimizer(config.optimizer, steps=config.steps))
     method = appearance(config.appearance, placed, size=size, stepper=stepper, background=_WHITE)
     views = [Example(test.names[k], test.camera(k), test.images[k]) for k in range(len(test))]
@@ -139,10 +137,6 @@ def write_mesh(folder: Path, mesh: Mesh, state: State) -> None:
         mesh_files.write(path, dataclasses.replace(mesh, material=None, materials=(material,)))
     except checks.InputError as error:
         app.say(f'{path}: not written ({error})')
-
-
-def _apply(similarity: np.ndarray, points: Any) -> np.ndarray:
-    return np.asarray(transforms.apply(jnp.asarray(similarity, jnp.float32), jnp.asarray(points)))
 
 
 if __name__ == '__main__':

@@ -55,7 +55,7 @@ def make(
 
 
 def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: float, noise: float) -> Mesh:
-    mesh = placed(path, train) if path else remesh.decimate(hull(train), _HULL_FACES)
+    mesh = placed(path, train.scene_from_source) if path else remesh.decimate(hull(train), _HULL_FACES)
     if proxy in ('sphere', 'box'):
         used = np.asarray(mesh.vertices)[np.unique(np.asarray(mesh.faces))]
         low, high = used.min(0), used.max(0)
@@ -68,14 +68,18 @@ def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: floa
     return mesh if mesh.uvs is not None else remesh.unwrap(mesh, resolution=texture)
 
 
-def placed(path: str, train: PosedImages) -> Mesh:
+def placed(path: str, scene_from_source: np.ndarray) -> Mesh:
     """A mesh file in the world of the cameras, without normals of its own.
+
+    Args:
+        path: of the file.
+        scene_from_source: [4 4] of the cameras, see `neurend.data.posed.PosedImages`.
 
     Raises:
         InputError: it cannot be read.
     """
     mesh = mesh_files.read(path)
-    vertices = transforms.apply(jnp.asarray(train.scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
+    vertices = transforms.apply(jnp.asarray(scene_from_source, jnp.float32), jnp.asarray(mesh.vertices))
     return dataclasses.replace(mesh, vertices=np.asarray(vertices), normals=None)
 
 

@@ -62,7 +62,7 @@ def proxy(train: PosedImages, path: str) -> Mesh:
     Raises:
         InputError: the file cannot be read; or there are neither masks nor alpha to make a hull of.
     """
-    return proxy_meshes.placed(path, train) if path else proxy_meshes.hull(train)
+    return proxy_meshes.placed(path, train.scene_from_source) if path else proxy_meshes.hull(train)
 
 
 def _rounded(condition: Array) -> Array:
