@@ -4,7 +4,8 @@ r"""Learns how a known mesh looks from posed photographs: its texture, the light
         --mesh=meshes/spot_triangulated.obj --workdir=out/spot
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
-views, the protocol, and pictures of some; the albedo as `texture.png` and on the mesh as `mesh.glb`; `turntable.mp4`.
+views, the protocol, and pictures of some; the albedo as `texture.png` and on the mesh as `mesh.glb`; `turntable.mp4`;
+and `page.html`, which shows it all in a browser.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from experiments.mesh_views import DrawFn
 from neurend import app, checks
 from neurend.data import photographs, scenes
 from neurend.data.posed import PosedImages
-from neurend.images import color, io, video
+from neurend.images import color, io
 from neurend.models.appearance import AppearanceConfig, albedo_of, appearance, roughness_of
 from neurend.models.method import Method
 from neurend.models.nerf.evaluation import Example
@@ -94,19 +95,14 @@ def main(config: Config) -> evaluation.Table:
     )
     state = jax.device_get(state)
     draw = functools.partial(jax.jit(method.render), state)
-    table = report(config, method, state, draw, test, train)
     write_mesh(Path(config.workdir), mesh, state)
-    if config.frames:
-        target = Path(config.workdir) / 'turntable.mp4'
-        video.write(target, mesh_views.turntable(draw, train, config.frames), fps=30)
-        app.say(str(target))
-    return table
+    return report(config, method, state, draw, test, train)
 
 
 def report(
     config: Config, method: Method, state: State, draw: DrawFn, test: PosedImages, train: PosedImages
 ) -> evaluation.Table:
-    """Evaluates all held-out views beside two baselines; prints and writes the table and pictures."""
+    """Evaluates all held-out views beside two baselines; prints and writes what `mesh_views.report` does."""
     what = dataclasses.asdict(config.appearance)
     protocol = {
         'scene': config.data_dir,
@@ -118,9 +114,18 @@ def report(
         'crop': 'none, all pixels',
     }
     examples = [Example(test.names[k], test.camera(k), test.images[k]) for k in range(len(test))]
-    guesses = mesh_views.baselines(draw, test, train)
-    folder = Path(config.workdir) / 'evaluation_test'
-    table = mesh_views.report(folder, method, state, examples, protocol=protocol, baselines=guesses)
+    table = mesh_views.report(
+        Path(config.workdir),
+        method,
+        state,
+        examples,
+        draw=draw,
+        train=train,
+        test=test,
+        title=f'{Path(config.data_dir).name}, texture and light, {int(state.step)} steps',
+        protocol=protocol,
+        frames=config.frames,
+    )
     if config.appearance.coat:
         print(f'roughness of the coat: {float(roughness_of(state.weights)):.3f}')
     return table

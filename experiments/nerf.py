@@ -5,17 +5,15 @@
 Without --data_dir the embedded procedural scene is rendered and learned.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments import separation
+from experiments import captures, separation
 from experiments.nerf_config import Config
 from experiments.nerf_methods import METHODS
 from neurend import app
 from neurend.checks import InputError
-from neurend.data import scenes, synthetic
 from neurend.data.posed import PosedImages
 from neurend.models.method import Method
 from neurend.models.nerf.evaluation import Example
@@ -74,18 +72,7 @@ def main(config: Config) -> None:
 
 def read(config: Config, split: str) -> PosedImages:
     """The images of one split; the embedded scene is written to the workdir first if it is the one."""
-    scene = config.scene
-    folder = config.data_dir or synthetic.write_scene(Path(config.workdir) / 'scene')
-    return scenes.read(
-        folder,
-        format=scene.format,
-        split=split,
-        factor=scene.factor,
-        near=scene.near,
-        far=scene.far,
-        capture=scene.capture,
-        test_every=scene.test_every,
-    )
+    return captures.read(config.scene, captures.folder_of(config.data_dir, config.workdir), split)
 
 
 def examples(config: Config) -> list[Example]:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar, Literal
 
+from experiments.captures import CaptureConfig
 from experiments.separation import SeparateConfig
 from neurend.models.nerf.background import Background
 from neurend.models.nerf.classic import ClassicConfig
@@ -13,16 +14,10 @@ from neurend.train.optimizers import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class SceneConfig:
+class SceneConfig(CaptureConfig):
     """Where the images come from and what is learned of them.
 
     Attributes:
-        format: of data_dir; auto tells by its files.
-        factor: whole number by which images are reduced.
-        capture: how captures without a frame of their own were taken.
-        test_every: of captures without splits, every so many images test.
-        near: nearest t with content, in scene units, instead of what the reader derives.
-        far: farthest.
         background: what lies behind: none for photographs of whole scenes, else what transparent pixels are put on.
         masks: of the object, where there are some: ignore them, leave what is off them out of the loss, or take what is
             off them for background.
@@ -30,12 +25,6 @@ class SceneConfig:
         ndc: learn a forward-facing capture in normalised device coordinates, out to infinity.
     """
 
-    format: Literal['auto', 'blender', 'llff', 'colmap', 'nerfstudio', 'deepvoxels', 'srn'] = 'auto'
-    factor: int = 1
-    capture: Literal['auto', 'inward', 'forward'] = 'auto'
-    test_every: int = 8
-    near: float | None = None
-    far: float | None = None
     background: Background = 'white'
     masks: Literal['ignore', 'loss', 'background'] = 'ignore'
     object_rays: int = 1

@@ -8,25 +8,26 @@ of the photographs' masks. Without --data_dir the embedded procedural scene is r
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `evaluation_test/` with the table of all held-out
 views, the protocol, and pictures of some; the texture's colours as `texture.png` and on the mesh as `mesh.glb`;
-`turntable.mp4`. `load` gives back what was trained.
+`turntable.mp4`; and `page.html`, which shows it all in a browser. `load` gives back what was trained.
 """
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import mesh_views, proxy_meshes, trained
+from experiments import captures, mesh_views, proxy_meshes, trained
+from experiments.captures import CaptureConfig
 from experiments.proxy_meshes import Proxy
 from neurend import app, checks
-from neurend.data import photographs, scenes, synthetic
+from neurend.data import photographs, posed
 from neurend.data.posed import PosedImages
 from neurend.geometry.cameras import Camera
-from neurend.images import io, video
+from neurend.images import io
 from neurend.models.method import Method
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Shot
@@ -44,18 +45,30 @@ _WHITE = (1.0, 1.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
+class SceneConfig(CaptureConfig):
+    """How the photographs are read, and what of them is learned.
+
+    Attributes:
+        masks: of the object, where there are some: ignore them but for the hull, or take what is off them for nothing.
+    """
+
+    masks: Literal['ignore', 'background'] = 'ignore'
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """One run.
 
     Attributes:
         data_dir: folder with posed photographs, put on white where they are transparent; empty for the embedded scene.
+        scene: how they are read.
         mesh: file with what they show, in the world of their files; empty for the visual hull of masks or alpha.
-        proxy: 'mesh' as it is, 'coarse' for it decimated and disturbed, 'sphere' or 'box' for one about it.
+        proxy: 'mesh' as it is, 'coarse' for it decimated and disturbed, 'sphere' or 'box' for one about it; or 'points'
+            for the surface of those that came with the photographs, as COLMAP's do.
         coarse_faces: of 'coarse', in parts of the mesh's.
         coarse_noise: of 'coarse', the standard deviation of vertices in parts of the mesh's size.
         margin: by which the mesh grows along its normals, in parts of its size, so that it holds what it stands for;
             for `--model.opacity=network`.
-        factor: whole number by which photographs are made smaller.
         workdir: where results go.
         model: what is learned.
         views: photographs in the batch of a step.
@@ -71,12 +84,12 @@ class Config:
     MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'frames')
 
     data_dir: str = ''
+    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
     mesh: str = ''
     proxy: Proxy = 'mesh'
     coarse_faces: float = 0.05
     coarse_noise: float = 0.02
     margin: float = 0.0
-    factor: int = 1
     workdir: str = 'out/neural_texture'
     model: NeuralTextureConfig = dataclasses.field(default_factory=NeuralTextureConfig)
     views: int = 1
@@ -115,8 +128,10 @@ def build(config: Config) -> Setup:
     Raises:
         InputError: something cannot be read.
     """
-    folder = config.data_dir or synthetic.write_scene(Path(config.workdir) / 'scene')
-    train, test = (scenes.read(folder, split=split, factor=config.factor) for split in ('train', 'test'))
+    folder = captures.folder_of(config.data_dir, config.workdir)
+    train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
+    if config.scene.masks == 'background':
+        train, test = posed.cut_out(train), posed.cut_out(test)
     mesh = proxy_meshes.make(
         config.proxy,
         config.mesh,
@@ -149,25 +164,31 @@ def main(config: Config) -> evaluation.Table:
     )
     state = jax.device_get(state)
     draw = drawer(setup.method, state)
+    factor = config.scene.factor
     protocol = {
         'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
         'method': f'neural texture, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
         'geometry': f'{proxy_meshes.name(config.proxy, config.mesh)}, {len(setup.mesh.faces)} faces',
         'split': 'test, all views',
         'size': '{} x {}'.format(*photographs.size_of(setup.train)),
-        'downscaling': 'none' if config.factor == 1 else f'means over {config.factor} x {config.factor} pixels',
-        'background': 'white',
+        'downscaling': 'none' if factor == 1 else f'means over {factor} x {factor} pixels, or copies of the data set',
+        'background': 'white' + ', all that is off the masks' * (config.scene.masks == 'background'),
         'crop': 'none, all pixels',
     }
     folder = Path(config.workdir)
-    guesses = mesh_views.baselines(draw, setup.test, setup.train)
-    place = folder / 'evaluation_test'
-    table = mesh_views.report(place, setup.method, state, examples, protocol=protocol, baselines=guesses)
     write_mesh(folder, setup.mesh, state)
-    if config.frames:
-        video.write(folder / 'turntable.mp4', mesh_views.turntable(draw, setup.train, config.frames), fps=30)
-        app.say(str(folder / 'turntable.mp4'))
-    return table
+    return mesh_views.report(
+        folder,
+        setup.method,
+        state,
+        examples,
+        draw=draw,
+        train=setup.train,
+        test=setup.test,
+        title=f'{Path(config.data_dir).name or "embedded scene"}, neural texture, {int(state.step)} steps',
+        protocol=protocol,
+        frames=config.frames,
+    )
 
 
 def load(workdir: str) -> tuple[Config, Setup, State]:

@@ -11,11 +11,14 @@ import numpy as np
 from neurend import checks
 from neurend.data.posed import PosedImages
 from neurend.geometry import transforms, triangles
-from neurend.scenes import mesh_files, proxies, remesh
+from neurend.scenes import carving, mesh_files, proxies, remesh
 from neurend.scenes.meshes import Mesh
 
-Proxy = Literal['mesh', 'coarse', 'sphere', 'box']
-_HULL_FACES = 10000
+Proxy = Literal['mesh', 'coarse', 'sphere', 'box', 'points']
+_FACES = 10000
+_OFF = 0.005  # by which points may be off, in parts of the scene's depth
+_STRAY = 0.02  # of points, along each axis at either end, may be wrong matches
+_SPARE = 0.2  # of the extent of the others, by which these may lie beyond them
 _MARGIN = 0.02  # by which a ball or box is larger than what it is about, in parts of its size
 
 
@@ -32,7 +35,8 @@ def make(
     """A mesh with UVs in the world of the cameras.
 
     Args:
-        proxy: 'mesh' as it is, 'coarse' for it decimated and disturbed, 'sphere' or 'box' for one about it.
+        proxy: 'mesh' as it is, 'coarse' for it decimated and disturbed, 'sphere' or 'box' for one about it; or 'points'
+            for the surface of those that structure from motion found.
         path: file with the mesh, in the world of the scene's files; empty for the visual hull of the training images.
         train: those images, with masks or alpha where they make the hull.
         texture: side of the texture that is meant, in texels.
@@ -55,7 +59,12 @@ def make(
 
 
 def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: float, noise: float) -> Mesh:
-    mesh = placed(path, train.scene_from_source) if path else remesh.decimate(hull(train), _HULL_FACES)
+    if proxy == 'points':
+        if path:
+            raise checks.InputError(f'--mesh: got {path} with --proxy=points, expected one of them')
+        points = subject_points(train)
+        return proxies.surface_of_points(points, reach=_reach(len(points)), faces=_FACES, resolution=texture)
+    mesh = placed(path, train.scene_from_source) if path else remesh.decimate(hull(train), _FACES)
     if proxy in ('sphere', 'box'):
         used = np.asarray(mesh.vertices)[np.unique(np.asarray(mesh.faces))]
         low, high = used.min(0), used.max(0)
@@ -89,16 +98,55 @@ def hull(train: PosedImages) -> Mesh:
     Raises:
         InputError: images with neither masks nor alpha.
     """
-    if train.masks is None and not all(image.shape[-1] == 4 for image in train.images):
+    foreground = _foreground(train)
+    if foreground is None:
         raise checks.InputError(
             'the images have neither masks nor alpha to make a hull of, expected one of them, or a --mesh'
         )
-    foreground = [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
     radius = (train.far - train.near) / 2
     return proxies.hull_surface(train.cameras, foreground, radius=radius, nearest=train.near)
 
 
+def subject_points(train: PosedImages) -> np.ndarray:
+    """The capture's points [m 3] of what is learned: on no known background, and without stray ones.
+
+    Raises:
+        InputError: there are none.
+    """
+    if train.points is None or not len(train.points):
+        raise checks.InputError(
+            '--proxy=points: the capture has no points of structure from motion, expected a COLMAP model; give a '
+            '--mesh, or leave it out for the hull of masks'
+        )
+    points, foreground = train.points, _foreground(train)
+    if foreground is not None:
+        wrong = _OFF * (train.far - train.near)
+        carver = carving.Carver(train.cameras, foreground, radius=wrong, nearest=train.near)
+        points = points[carver.occupied(points, wrong)]
+        if not len(points):
+            raise checks.InputError(
+                f'--proxy=points: none of {len(train.points)} points is on all masks; check poses and masks'
+            )
+    low, high = np.quantile(points, (_STRAY, 1 - _STRAY), axis=0)
+    wide = _SPARE * (high - low)
+    return points[((points >= low - wide) & (points <= high + wide)).all(-1)]
+
+
+def _reach(count: int) -> int:
+    """How far points are from each other on a surface, in cells, and as much again."""
+    return int(np.clip(np.ceil(250 / np.sqrt(count)), 3, 12))
+
+
+def _foreground(train: PosedImages) -> list[np.ndarray] | None:
+    """Where images show the subject, if they say so."""
+    if train.masks is None and not all(image.shape[-1] == 4 for image in train.images):
+        return None
+    return [mask > 0 for mask in train.masks or [image[..., 3] for image in train.images]]
+
+
 def name(proxy: Proxy, path: str) -> str:
     """Of the mesh, for tables."""
+    if proxy == 'points':
+        return 'surface of points of structure from motion'
     base = Path(path).name if path else 'visual hull'
     return base if proxy == 'mesh' else f'{proxy}, of {base}'

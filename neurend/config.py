@@ -202,12 +202,14 @@ def _leaves(cls: type, instance: Any = None, prefix: str = '') -> Iterator[_Leaf
 
 
 def _documented(cls: type) -> dict[str, str]:
-    """The entries under `Attributes:` in a docstring, as one line each."""
-    section = re.search(r'^Attributes:\n((?:[ \t]+.*\n?|\n)*)', inspect.cleandoc(cls.__doc__ or ''), re.MULTILINE)
-    if section is None:
-        return {}
-    entries = re.findall(r'^(\w+):(.*(?:\n[ \t]+.*)*)', textwrap.dedent(section.group(1)), re.MULTILINE)
-    return {name: ' '.join(text.split()) for name, text in entries}
+    """The entries under `Attributes:` in the docstrings of a class and of those it is made of, as one line each."""
+    found = {}
+    for each in reversed(cls.__mro__):
+        section = re.search(r'^Attributes:\n((?:[ \t]+.*\n?|\n)*)', inspect.cleandoc(each.__doc__ or ''), re.MULTILINE)
+        if section is not None:
+            entries = re.findall(r'^(\w+):(.*(?:\n[ \t]+.*)*)', textwrap.dedent(section.group(1)), re.MULTILINE)
+            found |= {name: ' '.join(text.split()) for name, text in entries}
+    return found
 
 
 def _build(cls: Any, flag_values: flags.FlagValues, prefix: str) -> Any:

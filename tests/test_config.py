@@ -147,6 +147,23 @@ def test_help_shows_types_defaults_and_texts():
         assert text in lines
 
 
+def test_help_of_a_field_comes_from_the_class_that_has_it():
+    @dataclasses.dataclass(frozen=True)
+    class Momentum(Optimizer):
+        """How other steps are taken.
+
+        Attributes:
+            betas: of these.
+            nesterov: look ahead.
+        """
+
+        nesterov: bool = False
+
+    lines = ' '.join(config.help_text(Momentum).split())
+    for text in ('peak rate, reached after the warm-up.', 'default 0.9,0.99) of these.', 'look ahead.'):
+        assert text in lines
+
+
 def test_types_without_a_form_are_refused_at_definition():
     @dataclasses.dataclass(frozen=True)
     class Bad:

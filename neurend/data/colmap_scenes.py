@@ -80,6 +80,7 @@ def read(
         far=own.far if far is None else far,
         scene_from_source=own.scene_from_source,
         forward_facing=own.forward_facing,
+        points=_sure(model)[1],
         what=str(folder),
     )
 
@@ -102,16 +103,9 @@ def lens(intrinsics: colmap.Intrinsics, where: str) -> tuple[str, tuple[float, .
 
 
 def depth_bounds(model: colmap.Model, poses: np.ndarray) -> np.ndarray | None:
-    """Nearest and farthest depth `[n 2]` of the points each image sees; those of all where one sees none.
-
-    Points that only two images see are left out, unless there are no others: a wrong match makes one, anywhere.
-    """
+    """Nearest and farthest depth `[n 2]` of the sure points each image sees; those of all where one sees none."""
     bounds = np.full((len(poses), 2), np.nan)
-    known_ids, known_points = model.point_ids, model.points
-    seen, views = np.unique(np.concatenate([photo.point_ids for photo in model.photos]), return_counts=True)
-    sure = np.isin(known_ids, seen[views > 2])
-    if sure.any():
-        known_ids, known_points = known_ids[sure], known_points[sure]
+    known_ids, known_points = _sure(model)
     for i, (photo, pose) in enumerate(zip(model.photos, poses)):
         points = known_points[np.isin(known_ids, photo.point_ids)]
         depth = (points - pose[:3, 3]) @ pose[:3, 2]
@@ -123,6 +117,13 @@ def depth_bounds(model: colmap.Model, poses: np.ndarray) -> np.ndarray | None:
         return None
     bounds[~known] = bounds[known].min(0)[0], bounds[known].max(0)[1]
     return bounds
+
+
+def _sure(model: colmap.Model) -> tuple[np.ndarray, np.ndarray]:
+    """Ids `[m]` and points `[m 3]`; none that only two images see, if there are others: wrong matches make these."""
+    seen, views = np.unique(np.concatenate([photo.point_ids for photo in model.photos]), return_counts=True)
+    sure = np.isin(model.point_ids, seen[views > 2])
+    return (model.point_ids[sure], model.points[sure]) if sure.any() else (model.point_ids, model.points)
 
 
 def _frame(

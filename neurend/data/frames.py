@@ -52,6 +52,7 @@ def load(
     far: float,
     scene_from_source: np.ndarray | None = None,
     forward_facing: bool = False,
+    points: np.ndarray | None = None,
     what: str = 'scene',
 ) -> posed.PosedImages:
     """Reads the pictures of frames and checks everything that a file could have got wrong.
@@ -63,6 +64,7 @@ def load(
         far: farthest.
         scene_from_source: `[4 4]` similarity to apply to the cameras; identity when None.
         forward_facing: see `PosedImages`.
+        points: `[m 3]` of surfaces, in source units, if they are known.
         what: the scene's name in messages.
 
     Raises:
@@ -115,7 +117,13 @@ def load(
         far=float(far),
         scene_from_source=similarity.astype(np.float32),
         forward_facing=forward_facing,
+        points=None if points is None else _moved(similarity, points),
     )
+
+
+def _moved(similarity: np.ndarray, points: np.ndarray) -> np.ndarray:
+    moved = points @ similarity[:3, :3].T + similarity[:3, 3]
+    return moved[np.isfinite(moved).all(-1)].astype(np.float32)
 
 
 def rigid(matrix: Any, name: str) -> np.ndarray:

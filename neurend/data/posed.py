@@ -24,6 +24,8 @@ class PosedImages:
         far: farthest such t.
         scene_from_source: `[4 4]` similarity from the world of the files to that of the cameras.
         forward_facing: the cameras look one way, so that rays may be warped to normalised device coordinates.
+        points: float32 `[m 3]` of the scene's surfaces, as structure from motion finds them, in scene units; None where
+            the files have none.
     """
 
     names: tuple[str, ...]
@@ -34,6 +36,7 @@ class PosedImages:
     far: float
     scene_from_source: np.ndarray
     forward_facing: bool = False
+    points: np.ndarray | None = None
 
     def __post_init__(self):
         n = len(self.names)
@@ -84,6 +87,24 @@ class PosedImages:
             cameras=jax.tree.map(lambda leaf: leaf[picked], self.cameras),
             masks=None if self.masks is None else tuple(self.masks[i] for i in picked),
         )
+
+
+def cut_out(images: PosedImages) -> PosedImages:
+    """What the masks show by half or more, on nothing: their outlines become those of the alpha, all or nothing.
+
+    Whether a pixel of an edge belongs to the object is then the same for what learns from it and what measures it.
+
+    Raises:
+        InputError: there are no masks.
+    """
+    if images.masks is None:
+        raise checks.InputError('masks: the images have none to cut the object out by, expected one for each image')
+    masks = tuple(np.where(mask > 127, np.uint8(255), np.uint8(0)) for mask in images.masks)
+    alphas = [
+        mask if image.shape[2] == 3 else np.minimum(mask, image[..., 3]) for image, mask in zip(images.images, masks)
+    ]
+    pictures = tuple(np.dstack([image[..., :3], alpha]) for image, alpha in zip(images.images, alphas))
+    return dataclasses.replace(images, images=pictures, masks=masks)
 
 
 def host_cameras(
