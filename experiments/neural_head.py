@@ -52,8 +52,8 @@ class Config:
     Attributes:
         data_dir: folder of a tracked head, see `neurend.data.tracked_head.read`; empty for the procedural one.
         face: file of the face model; '' for ../ict_face/ict_face.npz beside the folder.
-        driver: tracking.npz of whoever's expressions drive the second video; '' for those of the frames held out,
-            mirrored and exaggerated.
+        driver: tracking.npz of whoever's expressions drive the second video, or the folder with it; '' for those of the
+            frames held out, mirrored and exaggerated.
         workdir: where results go.
         size: side of the pictures in pixels, to which frames are brought.
         mean_texture: side in texels, a power of two, of the mean of the frames to learn from, to compare with.

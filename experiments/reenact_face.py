@@ -41,7 +41,8 @@ class Config:
     Attributes:
         data_dir: folder of a tracked head, see `neurend.data.tracked_head.read`; empty for the procedural one.
         face: file of the face model; '' for ../ict_face/ict_face.npz beside the folder.
-        driver: tracking.npz of whoever drives the second video; '' for the frames held out, mirrored and exaggerated.
+        driver: tracking.npz of whoever drives the second video, or the folder with it; '' for the frames held out,
+            mirrored and exaggerated.
         workdir: where results go.
         size: side of the pictures in pixels, to which frames are brought.
         condition: 'mesh' renders the tracked mesh (colour, correspondence, normal, depth, gaze), 'landmarks' draws the

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurend import checks
 from neurend.data import clips
-from neurend.data.pairs import resize
+from neurend.data.pairs import pictures, resize
 from neurend.geometry import cameras, transforms
 from neurend.geometry.cameras import Camera
 from neurend.images import io, statedict
@@ -127,8 +127,9 @@ def read(
     background = io.read(folder / 'background.png', channels=3)
     count, height, width = clip.images.shape[:3]
     checks.shape(f'{folder / "background.png"}', background, f'{height} {width} 3', 'It must match the frames')
-    if len(performance.expressions) != count:
-        raise checks.InputError(f'{folder / "frames"}: {count} frames, {path} tells of {len(performance.expressions)}')
+    told = len(performance.expressions)
+    if told != count:
+        raise checks.InputError(f'{folder / "frames"}: {count} frames, {path} tells of {told}{_gap(folder / "frames")}')
     train = int(_get(tracking, 'train_frames', '', path).item())
     if not 1 <= train <= count:
         raise checks.InputError(f'{path}: got train_frames {train}, expected 1 to {count}')
@@ -152,14 +153,15 @@ def read_performance(path: str | os.PathLike[str], names: tuple[str, ...]) -> Pe
     """Reads a performance, of anybody, from a `tracking.npz` as `read` describes; the rest of it may be missing.
 
     Args:
-        path: of the file.
+        path: of the file, or of the folder that holds it.
         names: of the expressions, in the order wanted; expressions that the file lacks are 0.
 
     Raises:
-        InputError: the file is missing or damaged, an array is missing or does not fit, or an expression is none of
-            these.
+        InputError: the file is missing or damaged, an array is missing or does not fit, frames are not tracked, or an
+            expression is none of these.
     """
-    own, performance = _performance(statedict.read(path, what='tracking'), Path(path))
+    path = Path(path) / 'tracking.npz' if Path(path).is_dir() else Path(path)
+    own, performance = _performance(statedict.read(checks.file(path, 'tracking'), what='tracking'), path)
     places = _places(own, names, str(path))
     expressions = np.zeros((len(performance.expressions), len(names)), np.float32)
     expressions[:, places] = performance.expressions
@@ -186,9 +188,27 @@ def _other_side(name: str) -> str:
 
 def _performance(tracking: Mapping[str, np.ndarray], path: Path) -> tuple[tuple[str, ...], Performance]:
     names = tuple(str(name) for name in _get(tracking, 'expression_names', 'e', path))
+    for name in ('expressions', 'head_to_world'):
+        values = np.atleast_1d(tracking.get(name, 0))
+        lost = np.unique(np.argwhere(~np.isfinite(values))[:, 0]) if values.dtype.kind == 'f' else []
+        if len(lost):
+            raise checks.InputError(
+                f'{path}: {len(lost)} of {len(values)} frames are not tracked, the first of them {lost[0]}: its {name} '
+                'are not finite; track them again, fill them in from their neighbours, or leave the frames out'
+            )
     expressions = _get(tracking, 'expressions', f't {len(names)}', path).astype(np.float32)
     poses = _get(tracking, 'head_to_world', f'{len(expressions)} 4 4', path).astype(np.float32)
     return names, Performance(expressions, poses)
+
+
+def _gap(folder: Path) -> str:
+    """What to say of frames that are numbered, if a number among them is missing."""
+    names = [path.stem for path in pictures(folder)]
+    if not all(name.isdecimal() for name in names):
+        return ''
+    numbers = [int(name) for name in names]
+    missing = sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
+    return f'; frame {missing[0]} is missing' if missing else ''
 
 
 def _mesh(

@@ -90,6 +90,27 @@ def test_performances_of_others_go_by_name(tmp_path):
     np.testing.assert_array_equal(found.expressions, [[2, 0, 1], [4, 0, 3]])
     with pytest.raises(InputError, match='expressions smile_R are unknown'):
         tracked_head.read_performance(path, ('jawOpen', 'smile_L'))
+    (tmp_path / 'film').mkdir()
+    with pytest.raises(InputError, match=r'^tracking .*film/tracking\.npz: does not exist'):
+        tracked_head.read_performance(tmp_path / 'film', ('jawOpen',))
+    path.rename(tmp_path / 'film' / 'tracking.npz')
+    again = tracked_head.read_performance(tmp_path / 'film', ('jawOpen', 'smile_L', 'smile_R'))
+    np.testing.assert_array_equal(again.expressions, found.expressions)
+
+
+@pytest.mark.parametrize('name', ['expressions', 'head_to_world'])
+def test_frames_that_were_not_tracked_are_named(tmp_path, name):
+    tracking = _tracking()
+    tracking[name] = np.array(tracking[name], np.float64)
+    tracking[name][3:, 0] = np.nan
+    folder = _write(tmp_path, tracking=tracking)
+    message = f'2 of 5 frames are not tracked, the first of them 3: its {name} are not finite; track them again'
+    for call in (
+        tracked_head.read,
+        lambda film: tracked_head.read_performance(film, ('jawOpen', 'smile_L', 'smile_R')),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(folder)
 
 
 def test_a_mirrored_performance_moves_the_mirrored_face():
@@ -139,8 +160,12 @@ def test_files_that_do_not_fit_are_named(tmp_path, file, change, message):
 
 
 def test_frames_must_be_as_many_as_tracked(tmp_path):
-    with pytest.raises(InputError, match='4 frames, .* tells of 5'):
+    with pytest.raises(InputError, match='4 frames, .* tells of 5$'):
         tracked_head.read(_write(tmp_path, frames=4))
+    more = _write(tmp_path / 'more')
+    (more / 'frames' / '0002.png').unlink()
+    with pytest.raises(InputError, match='4 frames, .* tells of 5; frame 2 is missing$'):
+        tracked_head.read(more)
     with pytest.raises(InputError, match=r'^tracking .*tracking\.npz: does not exist\. .*hold frames/, background'):
         tracked_head.read(tmp_path / 'nowhere')
     with pytest.raises(InputError, match=r'^face model other\.npz: does not exist\. .* --face$'):

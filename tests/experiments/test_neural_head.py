@@ -95,6 +95,13 @@ def test_drivers_move_the_face_and_not_the_head(head, tmp_path):
     np.testing.assert_array_equal(other.expressions[:, 0], expressions[:, 0])
     assert not other.expressions[:, 1:].any()
     np.testing.assert_array_equal(other.world_from_head, head.performance.world_from_head[[8, 9, 9, 8, 8]])
+    # The mouth opens as it is told, whoever tells it.
+    gaps = head_motion.gap(head.mesh, other)
+    assert (np.diff(gaps) > 0.1).all() and gaps[-1] > gaps[0] + 0.5
+    (tmp_path / 'film').mkdir()
+    path.rename(tmp_path / 'film' / 'tracking.npz')
+    again = neural_head.driver(Config(driver=str(tmp_path / 'film')), head)
+    np.testing.assert_array_equal(again.expressions, other.expressions)
 
 
 def test_bad_input(tmp_path, monkeypatch):
