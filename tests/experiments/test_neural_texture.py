@@ -1,0 +1,57 @@
+"""Neural textures as a program: its flag files, and what is read and made before anything is learned."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import neural_texture
+from neurend import config
+from neurend.checks import InputError
+from neurend.models.neural_texture.config import NeuralTextureConfig
+from tests.data import writers
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+SCENE = neural_texture.SceneConfig
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('neural_texture_*.flags')), ids=lambda path: path.stem)
+def test_flag_files_say_how_to_run_and_can_be_read(path):
+    assert path.read_text().startswith('# ')
+    config.parse(neural_texture.Config, f'--flagfile={path}')
+
+
+@pytest.fixture(scope='module')
+def capture(tmp_path_factory):
+    """A COLMAP model whose points are on a ball, with a mask that shows the left half of every picture."""
+    points = np.random.default_rng(0).normal(size=(900, 3))
+    points = np.array([1.0, 2.0, 3.0]) + points / np.linalg.norm(points, axis=-1, keepdims=True)
+    truth = writers.truth(mixed=False, distorted=False)
+    folder = writers.colmap_text(tmp_path_factory.mktemp('colmap'), dataclasses.replace(truth, points=points))
+    (folder / 'masks').mkdir()
+    mask = np.repeat(np.uint8([[255, 0]]), 10, axis=1).repeat(16, axis=0)
+    for k in range(len(truth)):
+        writers.io.write(folder / 'masks' / writers.name(k), mask[..., None])
+    return folder
+
+
+def settings(folder, **scene):
+    return neural_texture.Config(data_dir=str(folder), scene=SCENE(**scene), model=NeuralTextureConfig(crop=0))
+
+
+def test_masks_say_what_is_learned(capture, tmp_path):
+    pytest.importorskip('fast_simplification', reason="needs the extra 'mesh'")
+    pytest.importorskip('xatlas', reason="needs the extra 'mesh'")
+    whole = dataclasses.replace(settings(capture, test_every=3), proxy='points')
+    cut = dataclasses.replace(whole, scene=SCENE(test_every=3, masks='background'))
+    for given, channels in ((whole, 3), (cut, 4)):
+        setup = neural_texture.build(given)
+        assert (len(setup.train), len(setup.test)) == (6, 3)
+        assert {image.shape for image in (*setup.train.images, *setup.test.images)} == {(16, 20, channels)}
+        assert len(setup.mesh.faces) > 100 and setup.mesh.uvs is not None
+    for image in setup.test.images:
+        assert (image[:, :10, 3] == 255).all() and not image[:, 10:, 3].any()
+    plain = writers.colmap_text(tmp_path / 'plain', writers.truth(mixed=False, distorted=False))
+    with pytest.raises(InputError, match='masks: the images have none to cut the object out by'):
+        neural_texture.build(settings(plain, masks='background'))
