@@ -38,11 +38,6 @@ class TextureConfig:
             )
         if not -1 <= self.harmonics <= 4:
             raise InputError(f'harmonics: got {self.harmonics}, expected a degree of 0 to 4, or -1 for none')
-        if self.channels < 3 + (self.harmonics + 1) ** 2:
-            raise InputError(
-                f'channels: got {self.channels}, expected at least {3 + (self.harmonics + 1) ** 2}: three of colour '
-                f'and those that harmonics of degree {self.harmonics} multiply'
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +78,43 @@ class NetworkConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ShellConfig:
+    """Copies of a mesh inside each other, each with a texture of its own: what is wrong in the mesh's place one mends.
+
+    What the photographs show lies between the outermost, which is the mesh, and the innermost.
+
+    Attributes:
+        count: how many; 1 for the mesh alone.
+        depth: of the innermost: 'inwards' in parts of the mesh's size, against the vertices' normals; 'center' in
+            parts of the way to the middle of the mesh, for balls and boxes, below 1.
+        shape: how they shrink.
+        facing: whether only what faces the camera is drawn; else what lies behind the middle of a ball has shells too.
+    """
+
+    count: int = 1
+    depth: float = 0.05
+    shape: Literal['inwards', 'center'] = 'inwards'
+    facing: bool = True
+
+    def __post_init__(self):
+        """Raises `InputError` for choices that do not go together."""
+        if self.count < 1:
+            raise InputError(f'count: got {self.count} shells, expected at least 1')
+        if not 0 < self.depth < 1:
+            raise InputError(f'depth: got {self.depth}, expected a part between 0 and 1')
+
+
+@dataclasses.dataclass(frozen=True)
 class NeuralTextureConfig:
     """Deferred neural rendering and how it is trained.
 
     Attributes:
         texture, network: what is learned.
+        shells: that the texture is learned on, in place of the mesh.
         opacity: whose outline the picture has: 'mesh', analytically antialiased, or 'network', which draws it itself,
-            for meshes that only stand in for what the photographs show.
+            for meshes that only stand in for what the photographs show, or 'texture', for the same: a channel of the
+            texture after the three of colour says how opaque it is, and the `network.surfaces` nearest surfaces are
+            composited, features and all.
         loss: of colours in [0, 1]: the mean absolute difference 'l1', or the mean squared one 'l2'.
         color: weight of the same loss of the texture's first three channels alone, where the mesh is seen.
         crop: side in pixels of the random window of a photograph that a step sees, on the mesh; 0 for all of it.
@@ -98,7 +123,8 @@ class NeuralTextureConfig:
 
     texture: TextureConfig = dataclasses.field(default_factory=TextureConfig)
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
-    opacity: Literal['mesh', 'network'] = 'mesh'
+    shells: ShellConfig = dataclasses.field(default_factory=ShellConfig)
+    opacity: Literal['mesh', 'network', 'texture'] = 'mesh'
     loss: Literal['l1', 'l2'] = 'l2'
     color: float = 1.0
     crop: int = 128
@@ -112,3 +138,14 @@ class NeuralTextureConfig:
             raise InputError(f'crop: got {self.crop}, expected a side in pixels, or 0 for whole photographs')
         if self.opacity == 'network' and not (self.network.unet or self.network.width):
             raise InputError('opacity: got network, but there is none: unet and width are 0')
+        least = self.modulated + (self.texture.harmonics + 1) ** 2
+        if self.texture.channels < least:
+            raise InputError(
+                f'texture.channels: got {self.texture.channels}, expected at least {least}: {self.modulated} of colour '
+                f'and opacity and those that harmonics of degree {self.texture.harmonics} multiply'
+            )
+
+    @property
+    def modulated(self) -> int:
+        """The first channel of the texture that harmonics multiply."""
+        return 4 if self.opacity == 'texture' else 3

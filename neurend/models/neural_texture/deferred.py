@@ -1,5 +1,6 @@
 """What a neural texture's network sees: a mesh rasterized, its features looked up and turned by the view."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,15 +10,18 @@ from neurend import checks
 from neurend.geometry import cameras, clip, triangles
 from neurend.geometry.cameras import Camera
 from neurend.geometry.triangles import Topology
+from neurend.models.neural_texture import shells
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.nn.encodings import spherical_harmonics
-from neurend.numerics import materialize_rows
+from neurend.numerics import materialize_rows, safe_divide
 from neurend.render import rasterize, texture
 from neurend.render.rasterize import Fragments
 from neurend.render.shade import vectors
 from neurend.scenes import meshes, textures
 from neurend.scenes.meshes import Mesh
 from neurend.typing import Array, Key
+
+_FAINT = -1.5  # logit of the opacity that a shell begins with
 
 
 class Shot(NamedTuple):
@@ -48,8 +52,16 @@ class Window(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """The parts of a mesh that stay as they are when it deforms."""
+    """The parts of a mesh, or of its shells, that stay as they are when it deforms.
 
+    Attributes:
+        own: [F 3] faces of the mesh itself.
+        faces: [F 3] of all shells.
+        uvs, uv_faces: [T 2] and [F 3] of all shells.
+        topology: of all shells.
+    """
+
+    own: Array
     faces: Array
     uvs: Array
     uv_faces: Array
@@ -61,8 +73,8 @@ class Pixels(NamedTuple):
 
     Attributes:
         inputs: [H W c] what the network sees, see `channels`; zeros beyond the mesh.
-        color: [H W 3] the texture's own colour, zeros beyond the mesh.
-        seen: [H W 1] 1 where the mesh is seen, 0 elsewhere.
+        color: [H W 3] the texture's own colour, multiplied by `seen`.
+        seen: [H W 1] 1 where the mesh is seen, 0 elsewhere, or how opaque its shells are.
         depth: [H W] along the camera's axis, 0 beyond the mesh.
         fragments: of the rasterizer.
         vertices: [V 4] homogeneous pixels.
@@ -76,18 +88,23 @@ class Pixels(NamedTuple):
     vertices: Array
 
 
-def surface(mesh: Mesh) -> Surface:
+def surface(mesh: Mesh, count: int = 1) -> Surface:
     """Checks a mesh and takes what is needed of it.
 
+    Args:
+        mesh: with UVs.
+        count: of its shells.
+
     Raises:
-        InputError: it is not sound, or has no UVs.
+        InputError: it is not sound, has no UVs, or has such as no shells can have.
     """
     meshes.check(mesh)
     if mesh.uvs is None:
         raise checks.InputError('mesh.uvs: got none, expected UVs; lay some out with neurend.scenes.remesh.unwrap')
+    own, mesh = mesh.faces, shells.stacked(mesh, count)
     topology = jax.tree.map(jnp.asarray, triangles.topology(mesh.faces))
-    faces, uvs, uv_faces = map(jnp.asarray, (mesh.faces, mesh.uvs, mesh.uv_faces))
-    return Surface(faces, uvs, uv_faces, topology)
+    own, faces, uvs, uv_faces = map(jnp.asarray, (own, mesh.faces, mesh.uvs, mesh.uv_faces))
+    return Surface(own, faces, uvs, uv_faces, topology)
 
 
 def pixels(
@@ -103,10 +120,11 @@ def pixels(
         camera: of the whole picture.
         window: the part of it.
     """
+    vertices = shells.places(config.shells, vertices, which.own)
     projected = clip.from_camera(camera, vertices)
     width, height, corner = window
-    count = config.network.surfaces
-    layers = rasterize.peel(projected, which.faces, layers=count, width=width, height=height, corner=corner)
+    count, cull = config.network.surfaces, 'back' if config.shells.count > 1 and config.shells.facing else 'none'
+    layers = rasterize.peel(projected, which.faces, layers=count, width=width, height=height, corner=corner, cull=cull)
     view = None
     if _sees_directions(config):
         centers = cameras.pixel_centers(width, height) + jnp.asarray(corner, jnp.float32)[None, None]
@@ -119,11 +137,16 @@ def pixels(
         jnp.concatenate([*_turned(config, each, which, normals, view, found), shows], axis=-1) * shows
         for each, found, shows in zip(features, fragments, seen)
     ]
+    depths = [texture.interpolate(projected[:, 3:], which.faces, found) for found in fragments]
+    colors = [(0.5 + each[..., :3]) * shows for each, shows in zip(features, seen)]
+    if config.opacity == 'texture':
+        alphas = [jax.nn.sigmoid(_FAINT + each[..., 3:4]) * shows for each, shows in zip(features, seen)]
+        weights, opacity = shells.weights(alphas)
+        planes, colors, depths = ([shells.weighted(weights, each)] for each in (planes, colors, depths))
+        depths, seen = [safe_divide(depths[0], opacity)], [opacity]
     # The direction of view is the same on all surfaces.
     planes += [view * seen[0]] if config.network.views and view is not None else []
-    depth = texture.interpolate(projected[:, 3:], which.faces, fragments[0])[..., 0]
-    color = (0.5 + features[0][..., :3]) * seen[0]
-    return Pixels(jnp.concatenate(planes, axis=-1), color, seen[0], depth, fragments[0], projected)
+    return Pixels(jnp.concatenate(planes, axis=-1), colors[0], seen[0], depths[0][..., 0], fragments[0], projected)
 
 
 def channels(config: NeuralTextureConfig) -> int:
@@ -134,7 +157,7 @@ def channels(config: NeuralTextureConfig) -> int:
     """
     network = config.network
     each = config.texture.channels + 3 * network.normals + (network.reflection + 1) ** 2
-    return network.surfaces * each + 3 * network.views
+    return each * (1 if config.opacity == 'texture' else network.surfaces) + 3 * network.views
 
 
 def _sees_directions(config: NeuralTextureConfig) -> bool:
@@ -147,7 +170,7 @@ def _turned(
     """What one surface shows the network, but for whether it is there."""
     network, planes = config.network, [features]
     if view is not None and config.texture.harmonics >= 0:
-        planes = [textures.modulate(features, view, first=3, degree=config.texture.harmonics)]
+        planes = [textures.modulate(features, view, first=config.modulated, degree=config.texture.harmonics)]
     if network.normals or network.reflection:
         normal = vectors.kept(vectors.unit(texture.interpolate(normals, which.faces, found))[0])
         planes += [normal] if network.normals else []
@@ -168,9 +191,13 @@ def _features(config: NeuralTextureConfig, levels: list[Array], which: Surface, 
 
 
 def parameters(key: Key, config: NeuralTextureConfig) -> list[Array]:
-    """Levels of the texture to begin with."""
+    """Levels of the texture to begin with, those of shells above each other."""
     chosen = config.texture
-    return textures.create(key, chosen.side, chosen.channels, levels=chosen.levels, deviation=chosen.deviation)
+    shell = functools.partial(
+        textures.create, side=chosen.side, channels=chosen.channels, levels=chosen.levels, deviation=chosen.deviation
+    )
+    parts = [shell(each) for each in jax.random.split(key, config.shells.count)]
+    return [jnp.concatenate(level) for level in zip(*parts)]
 
 
 def penalty(config: NeuralTextureConfig, levels: list[Array]) -> Array:

@@ -76,7 +76,7 @@ def neural_texture(
     Raises:
         InputError: a mesh without UVs or not sound, a crop larger than the pictures.
     """
-    which = deferred.surface(mesh)
+    which = deferred.surface(mesh, config.shells.count)
     still = jnp.asarray(mesh.vertices)
     whole = Window(*size)
     if config.crop > min(size):
@@ -112,6 +112,8 @@ def neural_texture(
             rgb = rgb + drawn[0, ..., :3]
             if drawing:
                 alpha = jax.nn.sigmoid(drawn[0, ..., 3:] + _SURE * (2 * found.seen - 1))
+        if config.opacity == 'texture':
+            return rgb + (1 - alpha) * behind, alpha[..., 0]
         if drawing:
             return alpha * rgb + (1 - alpha) * behind, alpha[..., 0]
         return _edged(rgb, found, which, behind, window)
@@ -134,7 +136,10 @@ def neural_texture(
             part = windows.draw(key, config, vertices_of(shot.deformation), shot, shown.rgb)
             found = look(params, shot._replace(camera=part.camera), part.window)
             rgb, _ = finish(params, found, part.background, part.window)
-            flat = error(found.color, part.rgb, found.seen[..., 0])
+            if config.opacity == 'texture':
+                flat = error(found.color + (1 - found.seen) * part.background, part.rgb)
+            else:
+                flat = error(found.color, part.rgb, found.seen[..., 0])
             return error(rgb, part.rgb), flat, photometric.mse(rgb, part.rgb)
 
         keys = jax.random.split(key, batch.rgb.shape[0])

@@ -167,7 +167,7 @@ def test_bad_meshes():
 
 def test_bad_options():
     with pytest.raises(InputError, match='expected at least 12'):
-        TextureConfig(16, channels=8)
+        NeuralTextureConfig(TextureConfig(16, channels=8))
     with pytest.raises(InputError, match='can be halved'):
         TextureConfig(18, levels=4)
     with pytest.raises(InputError, match='harmonics: got 5'):
