@@ -69,6 +69,8 @@ class Config:
         coarse_noise: of 'coarse', the standard deviation of vertices in parts of the mesh's size.
         margin: by which the mesh grows along its normals, in parts of its size, so that it holds what it stands for;
             for `--model.opacity=network`.
+        background: behind transparent photographs while they are learned, 'white' or a 'random' colour each time, from
+            which models that draw outlines themselves learn how opaque things are. Results are on white.
         workdir: where results go.
         model: what is learned.
         views: photographs in the batch of a step.
@@ -90,6 +92,7 @@ class Config:
     coarse_faces: float = 0.05
     coarse_noise: float = 0.02
     margin: float = 0.0
+    background: Literal['white', 'random'] = 'white'
     workdir: str = 'out/neural_texture'
     model: NeuralTextureConfig = dataclasses.field(default_factory=NeuralTextureConfig)
     views: int = 1
@@ -153,7 +156,9 @@ def main(config: Config) -> evaluation.Table:
     examples = examples_of(setup.test)
     state = loop.fit(
         setup.method,
-        photographs.photograph_source(setup.train, views=config.views, background=_WHITE),
+        photographs.photograph_source(
+            setup.train, views=config.views, background=_WHITE if config.background == 'white' else None
+        ),
         workdir=config.workdir,
         steps=config.steps,
         seed=config.seed,

@@ -31,41 +31,51 @@ class Photographs:
     deformation: Any = None
 
 
-def photograph_source(images: PosedImages, *, views: int = 1, background: Sequence[float] = (1.0, 1.0, 1.0)) -> Source:
+def photograph_source(
+    images: PosedImages, *, views: int = 1, background: Sequence[float] | None = (1.0, 1.0, 1.0)
+) -> Source:
     """A source whose photographs lie on the device: `draw` gives `views` of them, all different.
 
     Args:
         images: of one size.
         views: in a batch.
-        background: colour in [0, 1] that transparent pixels are put on.
+        background: colour in [0, 1] that transparent pixels are put on; None for a random one each time, which
+            shows what is learned how opaque things are.
 
     Raises:
-        InputError: photographs of several sizes, or fewer of them than a batch has.
+        InputError: photographs of several sizes, fewer of them than a batch has, or random backgrounds for such as have
+            no alpha.
 
     >>> source = photograph_source(images, views=2)           # doctest: +SKIP
     >>> batch = source.draw(jax.random.key(0), source.data)   # doctest: +SKIP
     """
-    checks.shape('background', background, '3')
+    if background is not None:
+        checks.shape('background', background, '3')
     size_of(images)
     if not 1 <= views <= len(images):
         raise checks.InputError(f'views: got {views}, expected 1 to {len(images)}, the number of photographs')
     channels = 4 if images.has_alpha else 3
+    if background is None and channels == 3:
+        raise checks.InputError('background: got None, expected a colour, since no photograph has transparent pixels')
     opaque = [
         np.concatenate([image, np.full_like(image[..., :1], 255)], axis=-1) if image.shape[-1] < channels else image
         for image in images.images
     ]
 
     def draw(key: Key, data: PyTree) -> Photographs:
-        cameras, pixels, behind = data
-        chosen = jax.random.choice(key, len(images), (views,), replace=False)
+        cameras, pixels, color = data
+        choice_key, color_key = jax.random.split(key)
+        chosen = jax.random.choice(choice_key, len(images), (views,), replace=False)
+        behind = jax.random.uniform(color_key, (views, 3)) if color is None else jnp.broadcast_to(color, (views, 3))
         rgb = jnp.asarray(pixels)[chosen].astype(jnp.float32) / 255
         if channels == 4:
             alpha = rgb[..., 3:]
-            rgb = rgb[..., :3] * alpha + (1 - alpha) * jnp.asarray(behind)[None, None, None]
+            rgb = rgb[..., :3] * alpha + (1 - alpha) * behind[:, None, None]
         camera = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], cameras)
-        return Photographs(camera, rgb, jnp.broadcast_to(behind, (views, 3)))
+        return Photographs(camera, rgb, behind)
 
-    return Source(data=(images.cameras, np.stack(opaque), np.asarray(background, np.float32)), draw=draw)
+    color = None if background is None else np.asarray(background, np.float32)
+    return Source(data=(images.cameras, np.stack(opaque), color), draw=draw)
 
 
 def size_of(images: PosedImages) -> tuple[int, int]:

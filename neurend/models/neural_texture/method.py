@@ -81,12 +81,7 @@ def neural_texture(
     whole = Window(*size)
     if config.crop > min(size):
         raise checks.InputError(f'crop: got {config.crop}, expected at most {min(size)}, a side of the pictures')
-    drawing = config.opacity == 'network'
-    chosen = config.network
-    network = None
-    if chosen.unet or chosen.width:
-        sizes = {name: getattr(chosen, name) for name in ('unet', 'depth', 'maximum', 'context', 'width', 'layers')}
-        network = DeferredShader(4 if drawing else 3, **sizes)
+    chosen, network = config.network, shader(config)
 
     def init(key: Key) -> State:
         texture_key, network_key = jax.random.split(key)
@@ -110,13 +105,15 @@ def neural_texture(
             drawn = network.apply({'params': params['network']}, found.inputs[None])
             assert isinstance(drawn, Array)
             rgb = rgb + drawn[0, ..., :3]
-            if drawing:
+            if config.opacity == 'network':
                 alpha = jax.nn.sigmoid(drawn[0, ..., 3:] + _SURE * (2 * found.seen - 1))
-        if config.opacity == 'texture':
-            return rgb + (1 - alpha) * behind, alpha[..., 0]
-        if drawing:
-            return alpha * rgb + (1 - alpha) * behind, alpha[..., 0]
-        return _edged(rgb, found, which, behind, window)
+            elif config.opacity == 'texture':
+                alpha = jnp.clip(alpha + drawn[0, ..., 3:], 0, 1)
+        if config.opacity == 'mesh':
+            return _edged(rgb, found, which, behind, window)
+        if config.opacity == 'network':
+            rgb = alpha * rgb
+        return rgb + (1 - alpha) * behind, alpha[..., 0]
 
     def picture(params: PyTree, shot: Shot) -> Rendering:
         found = look(params, shot, whole)
@@ -163,6 +160,15 @@ def neural_texture(
         return evaluation.compare(found, view, background=background)
 
     return Method(init, stepper.step(loss), render, evaluate)
+
+
+def shader(config: NeuralTextureConfig) -> DeferredShader | None:
+    """The network of a configuration; None where it has none."""
+    chosen = config.network
+    if not (chosen.unet or chosen.width):
+        return None
+    sizes = {name: getattr(chosen, name) for name in ('unet', 'depth', 'maximum', 'context', 'width', 'layers')}
+    return DeferredShader(3 if config.opacity == 'mesh' else 4, **sizes)
 
 
 def _edged(rgb: Array, found: Pixels, which: deferred.Surface, behind: Array, window: Window) -> tuple[Array, Array]:
