@@ -33,7 +33,7 @@ from neurend.images import io, metrics, show
 from neurend.models.method import Method
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Shot
-from neurend.models.neural_texture.method import Example, neural_texture
+from neurend.models.neural_texture.method import Code, Example, neural_texture
 from neurend.models.state import State
 from neurend.scenes.meshes import Mesh
 from neurend.train import evaluate as evaluation
@@ -146,6 +146,8 @@ def build(config: Config, head: TrackedHead) -> Method:
         size=(config.size, config.size),
         stepper=step.stepper(optimizer),
         pose=lambda tracked: tracked_head.pose(head.mesh, *tracked),
+        code=Code(len(head.names), lambda tracked: tracked[0]) if config.model.texture.dynamic >= 0 else None,
+        vgg=translation.vgg(config.model),
     )
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import captures, mesh_views, proxy_meshes, trained
+from experiments import captures, mesh_views, proxy_meshes, trained, translation
 from experiments.captures import CaptureConfig
 from experiments.proxy_meshes import Proxy
 from neurend import app, checks
@@ -146,7 +146,13 @@ def build(config: Config) -> Setup:
     )
     optimizers = {'^texture/': config.texture_optimizer, '': config.network_optimizer}
     optimizer = by_name({name: make_optimizer(each, steps=config.steps) for name, each in optimizers.items()})
-    method = neural_texture(config.model, mesh, size=photographs.size_of(train), stepper=step.stepper(optimizer))
+    method = neural_texture(
+        config.model,
+        mesh,
+        size=photographs.size_of(train),
+        stepper=step.stepper(optimizer),
+        vgg=translation.vgg(config.model),
+    )
     return Setup(train, test, mesh, method)
 
 

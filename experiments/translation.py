@@ -12,6 +12,7 @@ from neurend import app, checks
 from neurend.data.pairs import Pairs
 from neurend.images import backbones, io, lpips, show, video
 from neurend.models.method import Method
+from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.pix2pix.config import Pix2PixConfig
 from neurend.models.pix2pix.method import Example, frames_of
 from neurend.models.state import State
@@ -41,7 +42,7 @@ class RunConfig:
     checkpoint_every: int = 1000
 
 
-def vgg(settings: Pix2PixConfig) -> backbones.Weights | None:
+def vgg(settings: Pix2PixConfig | NeuralTextureConfig) -> backbones.Weights | None:
     """VGG19's weights, where the losses want them.
 
     Raises:

@@ -17,6 +17,8 @@ class TextureConfig:
         levels: of the pyramid whose sum it is; each has half the texels of the one before along both axes.
         harmonics: degree of these harmonics, up to 4; -1 for none.
         mip: look up a mip-mapped pyramid, for views whose distances differ much.
+        dynamic: the level that changes with the code of a frame, such as the expression of a face: what a network makes
+            of the code is added to it (Thies et al., 2020); -1 for none. A coarse one, 128 texels wide, is enough.
         deviation: of the normal distribution that texels begin with.
         penalty: weight of the mean square of the finest level; each coarser one counts a tenth of the one before, the
             coarsest nothing.
@@ -27,6 +29,7 @@ class TextureConfig:
     levels: int = 4
     harmonics: int = 2
     mip: bool = False
+    dynamic: int = -1
     deviation: float = 0.01
     penalty: float = 0.0
 
@@ -36,6 +39,8 @@ class TextureConfig:
             raise InputError(
                 f'side, levels: got {self.side} and {self.levels}, expected a side that can be halved levels - 1 times'
             )
+        if not -1 <= self.dynamic < self.levels:
+            raise InputError(f'dynamic: got {self.dynamic}, expected a level, 0 to {self.levels - 1}, or -1 for none')
         if not -1 <= self.harmonics <= 4:
             raise InputError(f'harmonics: got {self.harmonics}, expected a degree of 0 to 4, or -1 for none')
 
@@ -51,6 +56,8 @@ class NetworkConfig:
         context: channels that the U-Net hands to the dense layers.
         width: units of each hidden dense layer; 0 for none. Where `unet` is 0 too there is no network at all.
         layers: hidden dense layers.
+        behind: whether it sees what is behind the mesh, so that with `opacity` 'network' it may draw over it: hair and
+            shadows that no mesh has.
         surfaces: how many of the mesh's surfaces behind each other it sees at each pixel. 1 where the mesh is right;
             with 2 what is before and behind tell each other apart, which a ball, a box or a loose hull needs.
         normals: whether the network sees the surface's normal, in the world.
@@ -64,6 +71,7 @@ class NetworkConfig:
     context: int = 8
     width: int = 32
     layers: int = 2
+    behind: bool = False
     surfaces: int = 1
     normals: bool = True
     views: bool = True
@@ -117,6 +125,10 @@ class NeuralTextureConfig:
             composited, features and all.
         loss: of colours in [0, 1]: the mean absolute difference 'l1', or the mean squared one 'l2'.
         color: weight of the same loss of the texture's first three channels alone, where the mesh is seen.
+        perceptual: weight of the perceptual loss (Johnson et al., 2016); 0 for none.
+        vgg: file with the weights of VGG19, for the perceptual loss.
+        adversarial: weight of what a discriminator says of pictures beside the texture's colours; 0 for none.
+        discriminator_width, discriminator_layers: of the discriminator, see `neurend.nn.patchgan.PatchGAN`.
         crop: side in pixels of the random window of a photograph that a step sees, on the mesh; 0 for all of it.
         zoom: windows are enlarged by a random factor of up to this, the camera with them; 1 for none.
     """
@@ -127,6 +139,11 @@ class NeuralTextureConfig:
     opacity: Literal['mesh', 'network', 'texture'] = 'mesh'
     loss: Literal['l1', 'l2'] = 'l2'
     color: float = 1.0
+    perceptual: float = 0.0
+    vgg: str = ''
+    adversarial: float = 0.0
+    discriminator_width: int = 32
+    discriminator_layers: int = 3
     crop: int = 128
     zoom: float = 1.0
 
@@ -138,6 +155,10 @@ class NeuralTextureConfig:
             raise InputError(f'crop: got {self.crop}, expected a side in pixels, or 0 for whole photographs')
         if self.opacity == 'network' and not (self.network.unet or self.network.width):
             raise InputError('opacity: got network, but there is none: unet and width are 0')
+        if bool(self.perceptual) != bool(self.vgg):
+            raise InputError('perceptual, vgg: expected both a weight and a file of VGG19 weights, or neither')
+        if self.texture.dynamic >= 0 and self.shells.count > 1:
+            raise InputError(f'texture.dynamic: got {self.texture.dynamic} with {self.shells.count} shells, expected 1')
         least = self.modulated + (self.texture.harmonics + 1) ** 2
         if self.texture.channels < least:
             raise InputError(

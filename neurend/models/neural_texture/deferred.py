@@ -12,6 +12,7 @@ from neurend.geometry.cameras import Camera
 from neurend.geometry.triangles import Topology
 from neurend.models.neural_texture import shells
 from neurend.models.neural_texture.config import NeuralTextureConfig
+from neurend.nn.dynamic_texture import DynamicTexture
 from neurend.nn.encodings import spherical_harmonics
 from neurend.numerics import materialize_rows, safe_divide
 from neurend.render import rasterize, texture
@@ -153,11 +154,11 @@ def channels(config: NeuralTextureConfig) -> int:
     """How many channels the network sees.
 
     For each surface those of the texture, modulated, its normal, the mirrored view's harmonics but for the constant,
-    and whether it is there. At the end the direction towards the camera.
+    and whether it is there. At the end the direction towards the camera, and what is behind, which is not in `pixels`.
     """
     network = config.network
     each = config.texture.channels + 3 * network.normals + (network.reflection + 1) ** 2
-    return each * (1 if config.opacity == 'texture' else network.surfaces) + 3 * network.views
+    return each * (1 if config.opacity == 'texture' else network.surfaces) + 3 * (network.views + network.behind)
 
 
 def _sees_directions(config: NeuralTextureConfig) -> bool:
@@ -198,6 +199,12 @@ def parameters(key: Key, config: NeuralTextureConfig) -> list[Array]:
     )
     parts = [shell(each) for each in jax.random.split(key, config.shells.count)]
     return [jnp.concatenate(level) for level in zip(*parts)]
+
+
+def dynamic(config: NeuralTextureConfig) -> DynamicTexture | None:
+    """What changes with a code, and is added to a level of the texture; None where nothing does."""
+    chosen = config.texture
+    return DynamicTexture(chosen.side >> chosen.dynamic, chosen.channels) if chosen.dynamic >= 0 else None
 
 
 def penalty(config: NeuralTextureConfig, levels: list[Array]) -> Array:

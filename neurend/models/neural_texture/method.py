@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurend import checks
-from neurend.images import color
-from neurend.losses import photometric
+from neurend.images import backbones, color
 from neurend.models import state as states
 from neurend.models.method import Method, Stepper
 from neurend.models.nerf import evaluation
-from neurend.models.neural_texture import deferred, windows
+from neurend.models.neural_texture import deferred, objective, windows
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Pixels, Shot, Window
 from neurend.models.neural_texture.network import DeferredShader
+from neurend.models.neural_texture.objective import Drawn
 from neurend.models.state import State
 from neurend.numerics import safe_divide
 from neurend.render import antialias
@@ -28,6 +28,18 @@ _SURE = 4.0  # logit of the opacity that a network begins with where the mesh is
 
 PoseFn = Callable[[Any], Array]
 """`deformation -> vertices [V 3]` in the world, differentiable."""
+
+
+class Code(NamedTuple):
+    """What changes a texture.
+
+    Attributes:
+        length: e, how many numbers.
+        of: `deformation -> [e]`, differentiable.
+    """
+
+    length: int
+    of: Callable[[Any], Array]
 
 
 class Example(NamedTuple):
@@ -53,6 +65,8 @@ def neural_texture(
     size: tuple[int, int],
     stepper: Stepper,
     pose: PoseFn | None = None,
+    code: Code | None = None,
+    vgg: backbones.Weights | None = None,
 ) -> Method:
     """Makes the method: a mesh is rasterized, its texture of features looked up, and a network makes colours of them.
 
@@ -69,40 +83,61 @@ def neural_texture(
         stepper: how the loss is minimised; texture and network may have rates of their own
             (`train.optimizers.by_name`).
         pose: where the mesh's vertices are, from the `deformation` of a batch or shot; None where it stands still.
+        code: what changes the texture, from the same, where `config.texture.dynamic` is not -1.
+        vgg: VGG19's weights, where `config.perceptual` is not 0; see `neurend.images.backbones.load`.
 
     Returns:
         A Method; `render` takes a `Shot`, `evaluate` an `Example`.
 
     Raises:
-        InputError: a mesh without UVs or not sound, a crop larger than the pictures.
+        InputError: a mesh without UVs or not sound, a crop larger than the pictures, `vgg` or `code` where the
+            configuration does not use them, or none where it does.
     """
+    for name, given, used in (
+        ('vgg', vgg, config.perceptual),
+        ('code', code, config.texture.dynamic >= 0),
+    ):
+        if (given is not None) != bool(used):
+            raise checks.InputError(f'{name}: got {"one" if given else "none"}, expected one where the model uses it')
     which = deferred.surface(mesh, config.shells.count)
     still = jnp.asarray(mesh.vertices)
     whole = Window(*size)
     if config.crop > min(size):
         raise checks.InputError(f'crop: got {config.crop}, expected at most {min(size)}, a side of the pictures')
     chosen, network = config.network, shader(config)
+    judge, dynamic = objective.discriminator(config), deferred.dynamic(config)
 
     def init(key: Key) -> State:
-        texture_key, network_key = jax.random.split(key)
-        params: dict[str, PyTree] = {'texture': deferred.parameters(texture_key, config)}
+        keys = jax.random.split(key, 4)
+        params: dict[str, PyTree] = {'texture': deferred.parameters(keys[0], config)}
         if network is not None:
             side = 2**chosen.depth
             seen = jnp.zeros((1, side, side, deferred.channels(config)))
-            params['network'] = network.init(network_key, seen)['params']
+            params['network'] = network.init(keys[1], seen)['params']
+        if judge is not None:
+            width, height = (config.crop, config.crop) if config.crop else size
+            params['discriminator'] = judge.init(keys[2], jnp.zeros((1, height, width, 6)))['params']
+        if code is not None and dynamic is not None:
+            params['dynamic'] = dynamic.init(keys[3], jnp.zeros((1, code.length)))['params']
         return states.create(params, stepper)
 
     def vertices_of(deformation: Any) -> Array:
         return still if pose is None else pose(deformation)
 
     def look(params: PyTree, shot: Shot, window: Window) -> Pixels:
-        return deferred.pixels(config, params['texture'], which, vertices_of(shot.deformation), shot.camera, window)
+        levels = list(params['texture'])
+        if code is not None and dynamic is not None:
+            changed = dynamic.apply({'params': params['dynamic']}, code.of(shot.deformation)[None])
+            assert isinstance(changed, Array)
+            levels[config.texture.dynamic] += config.texture.deviation * changed[0]
+        return deferred.pixels(config, levels, which, vertices_of(shot.deformation), shot.camera, window)
 
     def finish(params: PyTree, found: Pixels, behind: Array, window: Window) -> tuple[Array, Array]:
         """Colours on the background and opacity of a window."""
         rgb, alpha = found.color, found.seen
         if network is not None:
-            drawn = network.apply({'params': params['network']}, found.inputs[None])
+            inputs = jnp.concatenate([found.inputs, behind], axis=-1) if chosen.behind else found.inputs
+            drawn = network.apply({'params': params['network']}, inputs[None])
             assert isinstance(drawn, Array)
             rgb = rgb + drawn[0, ..., :3]
             if config.opacity == 'network':
@@ -125,25 +160,23 @@ def neural_texture(
         checks.shape(
             'batch.rgb', batch.rgb, f'n {size[1]} {size[0]} 3', 'The method was made for pictures of this size'
         )
-        error = photometric.l1 if config.loss == 'l1' else photometric.mse
 
-        def one(view: tuple[Key, Any]) -> tuple[Array, Array, Array]:
+        def one(view: tuple[Key, Any]) -> Drawn:
             key, shown = view
             shot = Shot(shown.camera, shown.background, shown.deformation)
             part = windows.draw(key, config, vertices_of(shot.deformation), shot, shown.rgb)
             found = look(params, shot._replace(camera=part.camera), part.window)
             rgb, _ = finish(params, found, part.background, part.window)
-            if config.opacity == 'texture':
-                flat = error(found.color + (1 - found.seen) * part.background, part.rgb)
-            else:
-                flat = error(found.color, part.rgb, found.seen[..., 0])
-            return error(rgb, part.rgb), flat, photometric.mse(rgb, part.rgb)
+            flat = found.color + (1 - found.seen) * part.background
+            counts = jnp.ones_like(found.depth) if config.opacity == 'texture' else found.seen[..., 0]
+            return Drawn(rgb, flat, counts, part.rgb)
 
         keys = jax.random.split(key, batch.rgb.shape[0])
         views = [jax.tree.map(lambda leaf, k=k: leaf[k], (keys, batch)) for k in range(len(keys))]
-        total, flat, squares = (jnp.mean(jnp.stack(each)) for each in zip(*map(one, views)))
-        values = {'psnr': photometric.psnr(squares), 'color': flat}
-        value = total + config.color * flat if network is not None else total
+        judging = None if judge is None else (judge, params['discriminator'])
+        value, values = objective.total(
+            config, [one(view) for view in views], layered=network is not None, vgg=vgg, judge=judging
+        )
         if config.texture.penalty:
             value = value + deferred.penalty(config, params['texture'])
         return value, values
