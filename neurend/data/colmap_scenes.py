@@ -80,7 +80,7 @@ def read(
         far=own.far if far is None else far,
         scene_from_source=own.scene_from_source,
         forward_facing=own.forward_facing,
-        points=_sure(model)[1],
+        points=sure_points(model)[1],
         what=str(folder),
     )
 
@@ -105,7 +105,7 @@ def lens(intrinsics: colmap.Intrinsics, where: str) -> tuple[str, tuple[float, .
 def depth_bounds(model: colmap.Model, poses: np.ndarray) -> np.ndarray | None:
     """Nearest and farthest depth `[n 2]` of the sure points each image sees; those of all where one sees none."""
     bounds = np.full((len(poses), 2), np.nan)
-    known_ids, known_points = _sure(model)
+    known_ids, known_points = sure_points(model)
     for i, (photo, pose) in enumerate(zip(model.photos, poses)):
         points = known_points[np.isin(known_ids, photo.point_ids)]
         depth = (points - pose[:3, 3]) @ pose[:3, 2]
@@ -119,7 +119,7 @@ def depth_bounds(model: colmap.Model, poses: np.ndarray) -> np.ndarray | None:
     return bounds
 
 
-def _sure(model: colmap.Model) -> tuple[np.ndarray, np.ndarray]:
+def sure_points(model: colmap.Model) -> tuple[np.ndarray, np.ndarray]:
     """Ids `[m]` and points `[m 3]`; none that only two images see, if there are others: wrong matches make these."""
     seen, views = np.unique(np.concatenate([photo.point_ids for photo in model.photos]), return_counts=True)
     sure = np.isin(model.point_ids, seen[views > 2])

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from neurend import checks
+from neurend.data import colmap, colmap_scenes, normalize, posed
 from neurend.data import frames as frames_lib
-from neurend.data import normalize, posed
 
 
 def read(
@@ -24,7 +24,7 @@ def read(
 
     Args:
         folder: holds `poses_bounds.npy`, images and perhaps masks (`masks/` or `masks_<factor>/`, one per image, in the
-            order of the sorted names).
+            order of the sorted names), and perhaps the COLMAP model that the poses are of, for its points.
         split: 'test' is every `test_every`-th image from the first.
         factor: reduction from the full resolution that the poses speak of: `images_<k>/` is read, with the largest k
             that divides it, and reduced further.
@@ -73,6 +73,7 @@ def read(
         far=own.far if far is None else far,
         scene_from_source=own.scene_from_source,
         forward_facing=own.forward_facing,
+        points=_points(folder),
         what=str(folder),
     )
 
@@ -94,6 +95,14 @@ def _rows(path: Path) -> np.ndarray:
     if not len(rows):
         raise checks.InputError(f'{path}: no poses, expected at least one')
     return rows.astype(np.float64)
+
+
+def _points(folder: Path) -> np.ndarray | None:
+    """Of the model that LLFF made the poses from, in whose world they are."""
+    sparse = colmap_scenes.model_folder(folder)
+    if sparse is None or not any((sparse / f'points3D{suffix}').exists() for suffix in ('.bin', '.txt')):
+        return None
+    return colmap_scenes.sure_points(colmap.read_model(sparse))[1]
 
 
 def _masks(folder: Path, reduction: int, count: int) -> list[Path | None]:

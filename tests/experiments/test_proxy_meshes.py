@@ -39,6 +39,16 @@ def test_points_of_a_capture_are_those_of_its_files(tmp_path, write):
     np.testing.assert_array_equal(images.subset([1, 2]).points, images.points)
 
 
+def test_points_of_the_model_that_poses_are_of(tmp_path):
+    points = ball(30)
+    truth = dataclasses.replace(writers.truth(**PLAIN), points=points)
+    folder = writers.colmap_text(writers.llff(tmp_path / 'scene', truth), truth)
+    images = scenes.read(folder, format='llff')
+    np.testing.assert_allclose(in_source(images, images.points), points, atol=1e-5)
+    (folder / 'sparse' / '0' / 'points3D.txt').unlink()
+    assert scenes.read(folder, format='llff').points is None
+
+
 def test_a_mesh_of_points_goes_around_them(tmp_path):
     pytest.importorskip('fast_simplification', reason="needs the extra 'mesh'")
     pytest.importorskip('xatlas', reason="needs the extra 'mesh'")
