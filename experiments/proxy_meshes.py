@@ -19,6 +19,7 @@ _FACES = 10000
 _OFF = 0.005  # by which points may be off, in parts of the scene's depth
 _STRAY = 0.02  # of points, along each axis at either end, may be wrong matches
 _SPARE = 0.2  # of the extent of the others, by which these may lie beyond them
+_CELLS = 8  # of a ball, along a quarter of its girth
 _MARGIN = 0.02  # by which a ball or box is larger than what it is about, in parts of its size
 
 
@@ -69,8 +70,10 @@ def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: floa
         used = np.asarray(mesh.vertices)[np.unique(np.asarray(mesh.faces))]
         low, high = used.min(0), used.max(0)
         margin = _MARGIN * (high - low)
-        make_about = proxies.sphere_about if proxy == 'sphere' else proxies.box_about
-        return make_about(low - margin, high + margin, resolution=texture)
+        corners = low - margin, high + margin
+        if proxy == 'sphere':
+            return proxies.sphere_about(*corners, cells=_CELLS, resolution=texture)
+        return proxies.box_about(*corners, resolution=texture)
     if proxy == 'coarse':
         count = max(4, round(faces * len(mesh.faces)))
         return proxies.roughened(jax.random.key(0), mesh, faces=count, noise=noise, resolution=texture)

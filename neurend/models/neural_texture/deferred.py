@@ -14,7 +14,7 @@ from neurend.models.neural_texture import shells
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.nn.dynamic_texture import DynamicTexture
 from neurend.nn.encodings import spherical_harmonics
-from neurend.numerics import materialize_rows, safe_divide
+from neurend.numerics import materialize_rows, safe_divide, unstack
 from neurend.render import rasterize, texture
 from neurend.render.rasterize import Fragments
 from neurend.render.shade import vectors
@@ -133,7 +133,7 @@ def pixels(
     normals = triangles.vertex_normals(vertices, which.faces)
     fragments = [jax.tree.map(lambda leaf, k=k: leaf[k], layers) for k in range(count)]
     seen = [(found.face >= 0)[..., None].astype(projected.dtype) for found in fragments]
-    features = [_features(config, levels, which, found) for found in fragments]
+    features = unstack(_features(config, levels, which, layers), axis=0)
     planes = [
         jnp.concatenate([*_turned(config, each, which, normals, view, found), shows], axis=-1) * shows
         for each, found, shows in zip(features, fragments, seen)
@@ -181,13 +181,14 @@ def _turned(
     return planes
 
 
-def _features(config: NeuralTextureConfig, levels: list[Array], which: Surface, fragments: Fragments) -> Array:
-    uv = vectors.kept(texture.interpolate(which.uvs, which.uv_faces, fragments))
+def _features(config: NeuralTextureConfig, levels: list[Array], which: Surface, layers: Fragments) -> Array:
+    """Of all surfaces [n H W c], looked up together: the gradients of many look-ups in one texture take longer."""
+    uv = vectors.kept(texture.interpolate(which.uvs, which.uv_faces, layers))
     if not config.texture.mip:
         # A look-up in every level, of pixels alone, is cheaper than adding levels up, which touches all texels.
         found = sum((texture.bilinear(level, uv) for level in levels[1:]), texture.bilinear(levels[0], uv))
         return materialize_rows(found)
-    derivatives = texture.interpolate_derivatives(which.uvs, which.uv_faces, fragments)
+    derivatives = texture.interpolate_derivatives(which.uvs, which.uv_faces, layers)
     return materialize_rows(texture.trilinear(texture.pyramid(textures.compose(levels)), uv, derivatives))
 
 
