@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import app, checks
 from neurend.data.posed import PosedImages
 from neurend.geometry import transforms, triangles
-from neurend.scenes import carving, mesh_files, proxies, remesh
+from neurend.scenes import atlas, carving, mesh_files, proxies, remesh
 from neurend.scenes.meshes import Mesh
 
 Proxy = Literal['mesh', 'coarse', 'sphere', 'box', 'points']
@@ -47,8 +47,8 @@ def make(
             stands for.
 
     Raises:
-        InputError: the file cannot be read, or there is neither a file nor a silhouette, or the extra `mesh`, which
-            lays out UVs, is not installed.
+        InputError: the file cannot be read, its UVs are unsound (see `neurend.scenes.atlas.packed`), there is neither a
+            file nor a silhouette, or the extra `mesh`, which lays out UVs, is not installed.
     """
     mesh = _made(proxy, path, train, texture, faces, noise)
     if not margin:
@@ -77,7 +77,11 @@ def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: floa
     if proxy == 'coarse':
         count = max(4, round(faces * len(mesh.faces)))
         return proxies.roughened(jax.random.key(0), mesh, faces=count, noise=noise, resolution=texture)
-    return mesh if mesh.uvs is not None else remesh.unwrap(mesh, resolution=texture)
+    if mesh.uvs is None:
+        return remesh.unwrap(mesh, resolution=texture)
+    if shared := atlas.check(mesh, side=texture):
+        app.say(f'{path}: {shared:.0%} of the texels in use belong to several faces, whose places will look alike')
+    return atlas.packed(mesh)
 
 
 def placed(path: str, scene_from_source: np.ndarray) -> Mesh:

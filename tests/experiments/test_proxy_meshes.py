@@ -88,3 +88,30 @@ def test_captures_without_points_say_so(tmp_path):
         proxy_meshes.make('points', '', images, texture=64)
     with pytest.raises(InputError, match=r'--mesh: got a\.obj with --proxy=points'):
         proxy_meshes.make('points', 'a.obj', images, texture=64)
+
+
+def test_tiles_of_a_file_are_laid_side_by_side(tmp_path):
+    """Two squares in tiles 1001 and 1002: none of their texels are the same, and both lie in the unit square."""
+    lines = ['v 0 0 0', 'v 1 0 0', 'v 1 1 0', 'v 0 1 0', 'v 0 0 1', 'v 1 0 1', 'v 1 1 1', 'v 0 1 1']
+    lines += [f'vt {u} {v}' for first in (0.1, 1.1) for u, v in ((first, 0.1), (first + 0.8, 0.1), (first + 0.8, 0.9))]
+    lines += ['f 1/1 2/2 3/3', 'f 5/4 6/5 7/6']
+    (tmp_path / 'tiles.obj').write_text('\n'.join(lines) + '\n')
+    images = capture(tmp_path / 'scene', ball(30))
+    mesh = proxy_meshes.make('mesh', str(tmp_path / 'tiles.obj'), images, texture=64)
+    assert mesh.uvs is not None and mesh.uvs.min() >= 0 and mesh.uvs.max() <= 1
+    first, second = (np.asarray(mesh.uvs)[face] for face in np.asarray(mesh.uv_faces))
+    np.testing.assert_allclose(second - first, np.broadcast_to([0.5, 0], (3, 2)), atol=1e-6)
+    assert first[:, 0].max() < 0.5
+
+
+def test_unsound_layouts_are_named(tmp_path, capsys):
+    images = capture(tmp_path / 'scene', ball(30))
+    path = tmp_path / 'mirrored.obj'
+    corners = ['v 0 0 0', 'v 1 0 0', 'v 1 1 0', 'v 0 1 1', 'vt 0.1 0.1', 'vt 0.9 0.1', 'vt 0.9 0.9']
+    path.write_text('\n'.join([*corners, 'f 1/1 2/2 3/3', 'f 1/1 2/2 4/3']) + '\n')
+    proxy_meshes.make('mesh', str(path), images, texture=64)
+    said = capsys.readouterr()
+    assert 'mirrored.obj: 100% of the texels in use belong to several faces' in said.out + said.err
+    path.write_text('\n'.join([*corners, 'f 1/1 2/2 3/3', 'f 1 2 4']) + '\n')
+    with pytest.raises(InputError, match='got 1 of 2 faces without UVs, expected none'):
+        proxy_meshes.make('mesh', str(path), images, texture=64)
