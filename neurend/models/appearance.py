@@ -8,7 +8,8 @@ them. Shadows and light from surface to surface become part of the albedo.
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from neurend.geometry import cameras, clip, triangles
 from neurend.geometry.cameras import Camera
 from neurend.images import color
 from neurend.models import state as states
+from neurend.models.mesh import pictures
 from neurend.models.method import Method, Stepper
 from neurend.models.nerf.evaluation import Example, compare
 from neurend.models.state import State
@@ -59,6 +61,32 @@ class AppearanceConfig:
     smoothness: float = 0.0
 
 
+class Geometry(NamedTuple):
+    """What else is learned: where the surface is, and from where it was photographed.
+
+    Attributes:
+        params: parameters to begin with, beside those of the appearance; names of their own.
+        vertices: `params -> [V 3]` of the mesh, in the world.
+        camera: `(params, view) -> camera` that took a photograph of a batch, as it is believed to be.
+        penalty: `vertices -> scalar`, added to the loss.
+        mismatch: `(rendering, view) -> scalar` of a photograph, added to the error of its colours.
+    """
+
+    params: dict[str, Array]
+    vertices: Callable[[PyTree], Array]
+    camera: Callable[[PyTree, Any], Camera]
+    penalty: Callable[[Array], Array]
+    mismatch: Callable[[Rendering, Any], Array]
+
+
+class _Scene(NamedTuple):
+    """The albedo texture, and vertices and their normals [V 3]."""
+
+    albedo: Array
+    vertices: Array
+    normals: Array
+
+
 def appearance(
     config: AppearanceConfig,
     mesh: Mesh,
@@ -66,6 +94,7 @@ def appearance(
     size: tuple[int, int],
     stepper: Stepper,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    geometry: Geometry | None = None,
 ) -> Method:
     """Makes the method.
 
@@ -75,6 +104,7 @@ def appearance(
         size: (width, height) of pictures, in pixels.
         stepper: how the loss, the mean squared error of sRGB pixels, is minimised.
         background: sRGB colour that `render` and `evaluate` have behind the mesh.
+        geometry: what is learned of it; None where mesh and cameras are right.
 
     Returns:
         A Method whose batches are photographs [n ...] as of `data.photographs`; `render` takes one camera, `evaluate`
@@ -99,22 +129,28 @@ def appearance(
 
     def init(key: Key) -> State:
         del key
-        return states.create(_first(config), stepper)
+        return states.create(_first(config) | (geometry.params if geometry else {}), stepper)
 
-    def colors(params: PyTree, albedo: Array, camera: Camera, found: Fragments) -> Array:
-        base = texture.bilinear(albedo, texture.interpolate(uvs, uv_faces, found))
-        normal = vectors.kept(vectors.unit(texture.interpolate(normals, faces, found))[0])
+    def scene(params: PyTree) -> _Scene:
+        if geometry is None:
+            return _Scene(albedo_of(params), vertices, normals)
+        moved = geometry.vertices(params)
+        return _Scene(albedo_of(params), moved, triangles.vertex_normals(moved, faces))
+
+    def colors(params: PyTree, scene: _Scene, camera: Camera, found: Fragments) -> Array:
+        base = texture.bilinear(scene.albedo, texture.interpolate(uvs, uv_faces, found))
+        normal = vectors.kept(vectors.unit(texture.interpolate(scene.normals, faces, found))[0])
         matte = base / jnp.pi * harmonics.irradiance(params['light'], normal)
         if not config.coat:
             return matte
         view = -vectors.unit(cameras.rays(camera, cameras.pixel_centers(width, height)).directions)[0]
         return matte + _coat(params, base, normal, view)
 
-    def picture(params: PyTree, albedo: Array, camera: Camera, behind: Array) -> Rendering:
-        projected = clip.from_camera(camera, vertices)
+    def picture(params: PyTree, scene: _Scene, camera: Camera, behind: Array) -> Rendering:
+        projected = clip.from_camera(camera, scene.vertices)
         found = rasterize.rasterize(projected, faces, width=width, height=height)
         seen = (found.face >= 0)[..., None]
-        planes = jnp.where(seen, colors(params, albedo, camera, found), 0)
+        planes = jnp.where(seen, colors(params, scene, camera, found), 0)
         planes = jnp.concatenate([planes, seen.astype(planes.dtype)], axis=-1)
         # Pixels mix light before it is encoded, and the encoded colour with the background's.
         planes = antialias.antialias(planes, found, projected, topology)
@@ -125,18 +161,21 @@ def appearance(
 
     def loss(key: Key, params: PyTree, aux: PyTree, batch: Any, step: Array) -> tuple[Array, Metrics]:
         del key, aux, step
-        albedo = albedo_of(params)
+        there = scene(params)
 
-        def one(view: Any) -> Array:
-            rgb = picture(params, albedo, view.camera, view.background).rgb
-            return jnp.mean(jnp.square(rgb - view.rgb))
+        def one(view: Any) -> tuple[Array, Array]:
+            camera = geometry.camera(params, view) if geometry else view.camera
+            drawn = picture(params, there, camera, view.background)
+            error = jnp.mean(jnp.square(drawn.rgb - view.rgb))
+            return error, error + (geometry.mismatch(drawn, view) if geometry else 0)
 
-        error = jnp.mean(jax.lax.map(one, batch))
-        total = error + (config.smoothness * _change(albedo) if config.smoothness else 0)
-        return total, {'psnr': -10 * jnp.log10(error)}
+        errors, totals = (jnp.stack(each) for each in zip(*map(one, pictures.unrolled(batch))))
+        total = jnp.mean(totals) + (config.smoothness * _change(there.albedo) if config.smoothness else 0)
+        total = total + (geometry.penalty(there.vertices) if geometry else 0)
+        return total, {'psnr': -10 * jnp.log10(jnp.mean(errors))}
 
     def render(state: State, camera: Camera) -> Rendering:
-        return picture(state.weights, albedo_of(state.weights), camera, jnp.asarray(background))
+        return picture(state.weights, scene(state.weights), camera, jnp.asarray(background))
 
     rendered = jax.jit(render)
 

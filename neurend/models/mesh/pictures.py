@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +15,7 @@ from neurend.numerics import safe_divide
 from neurend.render import antialias, rasterize, texture
 from neurend.render.rendering import Rendering
 from neurend.render.shade import classic, lights
-from neurend.typing import Array
+from neurend.typing import Array, PyTree
 
 # Towards a lamp over the left shoulder and a weaker one to the right, in the camera's frame, and their irradiances.
 _LAMPS = (((-0.45, -0.65, -0.61), 2.6), ((0.75, 0.1, -0.65), 0.6))
@@ -63,6 +64,12 @@ def shaded(vertices: Array, faces: Array, topology: Topology, camera: Camera, si
     blended = antialias.antialias(planes, found, projected, topology)
     depth = texture.interpolate(projected[:, 3:], faces, found)[..., 0]
     return Rendering(rgb=blended[..., :3], alpha=blended[..., 3], depth=depth, normal=normals)
+
+
+def unrolled(batch: PyTree) -> list[Any]:
+    """The elements of a batch [n ...], for a loop in Python: on a CPU XLA's own loops are slower with pictures."""
+    count = len(jax.tree.leaves(batch)[0])
+    return [jax.tree.map(lambda leaf, k=k: leaf[k], batch) for k in range(count)]
 
 
 def difference(cover: Any, target: Any) -> np.ndarray:
