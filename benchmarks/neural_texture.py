@@ -8,8 +8,9 @@ harmonic light (`experiments.fit_appearance`), and one whose colours depend on t
 normal and mirrored direction at single pixels ('view_dependent'). `pix2pix_views` stands beside them. Milliseconds of a
 step and of a picture, whole and fast, are taken alone, after compilation. The last line printed is JSON.
 
-`--minutes` of steps for each neural texture (20 by default; classical ones get as many steps of their own, which are
-faster); a trial of 30 steps says how many steps that is. `--only` runs some rows. `--quick` takes a few steps only.
+`--minutes` of steps for each row with a network (20 by default); a trial of 30 steps says how many steps that is.
+`--only` runs some rows, of which 'table' is that of channels, levels, harmonics and what the network sees, 1000 steps
+each. `--quick` takes a few steps only.
 """
 
 import argparse
@@ -35,8 +36,18 @@ from neurend.scenes import mesh_files
 from neurend.typing import Key
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-_CLASSICAL = ('--model.network.unet=0', '--model.opacity=mesh', '--model.network.surfaces=1', '--margin=0')
-_WIDE = ('--margin=0', '--model.texture.channels=32', '--model.texture.harmonics=4')
+_CLASSICAL = (
+    '--model.network.unet=0',
+    '--model.network.surfaces=1',
+    '--model.network.normals=true',
+    '--model.network.reflection=3',
+    '--model.opacity=mesh',
+    '--model.shells.count=1',
+    '--model.texture.side=256',
+    '--model.texture.channels=16',
+    '--background=white',
+    '--margin=0',
+)
 # Flag file, and what differs from it.
 ROWS = {
     'true': ('spot', ()),
@@ -44,11 +55,32 @@ ROWS = {
     'true_view_dependent': ('spot', _CLASSICAL),
     'coarse': ('spot_coarse', ()),
     'coarse_view_dependent': ('spot_coarse', _CLASSICAL),
-    'sphere': ('spot_coarse', ('--proxy=sphere', *_WIDE)),
-    'sphere_view_dependent': ('spot_coarse', ('--proxy=sphere', *_CLASSICAL)),
-    'box': ('spot_coarse', ('--proxy=box', *_WIDE)),
-    'box_view_dependent': ('spot_coarse', ('--proxy=box', *_CLASSICAL)),
+    'sphere': ('spot_sphere', ()),
+    'sphere_view_dependent': ('spot_sphere', _CLASSICAL),
+    'box': ('spot_sphere', ('--proxy=box',)),
+    'box_view_dependent': ('spot_sphere', ('--proxy=box', *_CLASSICAL)),
 }
+# What differs from the flag file of the true mesh; all are trained for as many steps.
+TABLE = {
+    'as it is': (),
+    '13 channels': ('--model.texture.channels=13',),
+    '32 channels': ('--model.texture.channels=32',),
+    '1 level': ('--model.texture.levels=1',),
+    'no harmonics': ('--model.texture.harmonics=-1',),
+    'harmonics of degree 3': ('--model.texture.harmonics=3', '--model.texture.channels=20'),
+    'without normals': ('--model.network.normals=false',),
+    'without mirrored views': ('--model.network.reflection=0',),
+    'without views': ('--model.network.views=false',),
+    'features alone': (
+        '--model.network.normals=false',
+        '--model.network.reflection=0',
+        '--model.network.views=false',
+        '--model.texture.harmonics=-1',
+    ),
+    'U-Net of half the width': ('--model.network.unet=16',),
+    'no U-Net': ('--model.network.unet=0',),
+}
+_TABLE_STEPS = 1000
 
 GEOMETRIES = {
     'true': (),
@@ -62,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data_root', default='../shared/data')
     parser.add_argument('--workdir', default='out/neural_texture_benchmark')
-    names = [*ROWS, *(f'{name}_rgb' for name in GEOMETRIES), 'pix2pix']
+    names = [*ROWS, *(f'{name}_rgb' for name in GEOMETRIES), 'pix2pix', 'table']
     parser.add_argument('--minutes', type=float, default=20.0)
     parser.add_argument('--only', nargs='*', choices=names, default=names)
     parser.add_argument('--quick', action='store_true')
@@ -94,9 +126,16 @@ def main():
         file = written(config.parse(neural_texture.Config, *places, mesh, *GEOMETRIES[name]), folder / f'{name}.obj')
         table = fit_appearance.main(config.parse(fit_appearance.Config, *flags, f'--mesh={file}'))
         result[f'{name}_rgb_psnr'] = table.mean['psnr']
+    if 'table' in options.only:
+        common = (f'--flagfile={CONFIGS / "neural_texture_spot.flags"}', *places, mesh)
+        common += (f'--steps={5 if options.quick else _TABLE_STEPS}',)
+        for number, (name, flags) in enumerate(TABLE.items()):
+            settings = config.parse(neural_texture.Config, *common, *flags, f'--workdir={folder / f"table_{number}"}')
+            result[f'table: {name}'] = neural_texture.main(settings).mean['psnr']
+            show(name, {'psnr': result[f'table: {name}']})
     if 'pix2pix' in options.only:
-        flags = [f'--flagfile={CONFIGS / "pix2pix_views_spot.flags"}', places[0], '--frames=0']
-        flags += ['--run.steps=5'] if options.quick else []
+        flags = [f'--flagfile={CONFIGS / "pix2pix_views_spot.flags"}', places[0], '--frames=0', '--condition=proxy']
+        flags += [f'--run.steps={5 if options.quick else 1500}']
         result['pix2pix_psnr'] = pix2pix_views.main(
             config.parse(pix2pix_views.Config, *flags, f'--workdir={folder / "pix2pix"}')
         ).mean['psnr']

@@ -29,12 +29,13 @@ from neurend.data.posed import PosedImages
 from neurend.geometry.cameras import Camera
 from neurend.images import io
 from neurend.models.method import Method
+from neurend.models.neural_texture import deferred, shells
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Shot
 from neurend.models.neural_texture.method import Example, neural_texture
 from neurend.models.state import State
 from neurend.render.rendering import Rendering
-from neurend.scenes import mesh_files, textures
+from neurend.scenes import mesh_files
 from neurend.scenes.meshes import Material, Mesh
 from neurend.train import evaluate as evaluation
 from neurend.train import loop, step
@@ -187,7 +188,7 @@ def main(config: Config) -> evaluation.Table:
         'crop': 'none, all pixels',
     }
     folder = Path(config.workdir)
-    write_mesh(folder, setup.mesh, state)
+    write_mesh(folder, config.model, setup.mesh, state)
     return mesh_views.report(
         folder,
         setup.method,
@@ -227,15 +228,15 @@ def examples_of(views: PosedImages) -> list[Example]:
     return [Example(*each) for each in zip(views.names, shots, views.images, masks)]
 
 
-def write_mesh(folder: Path, mesh: Mesh, state: State) -> None:
-    """Writes the texture's colours as a picture and on the mesh."""
-    whole = textures.compose([jnp.asarray(level) for level in state.weights['texture']])
-    colors = np.clip(0.5 + np.asarray(whole[..., :3]), 0, 1)
+def write_mesh(folder: Path, model: NeuralTextureConfig, mesh: Mesh, state: State) -> None:
+    """Writes the texture's colours as a picture and on the mesh, or on its shells."""
+    colors = np.asarray(deferred.colors(model, [jnp.asarray(level) for level in state.weights['texture']]))
     io.write(folder / 'texture.png', colors)
     material = Material(np.ones(3, np.float32), np.float32(0), np.float32(1), colors, 'learned')
     path = folder / 'mesh.glb'
     try:
-        mesh_files.write(path, dataclasses.replace(mesh, material=None, materials=(material,)))
+        shown = dataclasses.replace(shells.moved(model.shells, mesh), material=None, materials=(material,))
+        mesh_files.write(path, shown)
     except checks.InputError as error:
         app.say(f'{path}: not written ({error})')
 

@@ -181,4 +181,5 @@ def _pbr(trimesh: Any, material: Material, name: str) -> Any:
         metallicFactor=float(material.metallic),
         roughnessFactor=float(material.roughness),
         baseColorTexture=image,
+        alphaMode='BLEND' if image is not None and image.mode == 'RGBA' else None,
     )

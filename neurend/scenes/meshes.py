@@ -20,7 +20,8 @@ class Material:
         name: of the material.
         color: [3] linear base colour in [0, 1], which multiplies the texture.
         metallic, roughness: in [0, 1].
-        texture: float [h w 3] base colour in [0, 1], sRGB-encoded, row 0 at the top; None for none.
+        texture: float [h w 3] base colour in [0, 1], sRGB-encoded, row 0 at the top; None for none. A fourth channel is
+            opacity, which files keep and nothing here draws.
     """
 
     color: Any

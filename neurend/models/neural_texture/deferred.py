@@ -1,6 +1,7 @@
 """What a neural texture's network sees: a mesh rasterized, its features looked up and turned by the view."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -141,7 +142,7 @@ def pixels(
     depths = [texture.interpolate(projected[:, 3:], which.faces, found) for found in fragments]
     colors = [(0.5 + each[..., :3]) * shows for each, shows in zip(features, seen)]
     if config.opacity == 'texture':
-        alphas = [jax.nn.sigmoid(_FAINT + each[..., 3:4]) * shows for each, shows in zip(features, seen)]
+        alphas = [_alpha(each) * shows for each, shows in zip(features, seen)]
         weights, opacity = shells.weights(alphas)
         planes, colors, depths = ([shells.weighted(weights, each)] for each in (planes, colors, depths))
         depths, seen = [safe_divide(depths[0], opacity)], [opacity]
@@ -190,6 +191,17 @@ def _features(config: NeuralTextureConfig, levels: list[Array], which: Surface, 
         return materialize_rows(found)
     derivatives = texture.interpolate_derivatives(which.uvs, which.uv_faces, layers)
     return materialize_rows(texture.trilinear(texture.pyramid(textures.compose(levels)), uv, derivatives))
+
+
+def _alpha(features: Array) -> Array:
+    return jax.nn.sigmoid(_FAINT + features[..., 3:4])
+
+
+def colors(config: NeuralTextureConfig, levels: Sequence[Array]) -> Array:
+    """The texture's own colours [n side, side, 3], or 4 with opacity, in [0, 1], of n shells above each other."""
+    whole = textures.compose(levels)
+    rgb = jnp.clip(0.5 + whole[..., :3], 0, 1)
+    return jnp.concatenate([rgb, _alpha(whole)], axis=-1) if config.opacity == 'texture' else rgb
 
 
 def parameters(key: Key, config: NeuralTextureConfig) -> list[Array]:

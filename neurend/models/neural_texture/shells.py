@@ -5,6 +5,7 @@ of them is opaque, and where, is learned with the texture, as in multi-plane ima
 a surface: Wang et al., "Adaptive shells for efficient neural radiance field rendering" (2023).
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -55,6 +56,12 @@ def places(config: ShellConfig, vertices: Array, faces: Array) -> Array:
         inwards = -jnp.linalg.norm(high - low) * triangles.vertex_normals(vertices, faces)
     steps = jnp.linspace(0, config.depth, config.count)[:, None, None]
     return (vertices[None] + steps * inwards[None]).reshape(-1, 3)
+
+
+def moved(config: ShellConfig, mesh: Mesh) -> Mesh:
+    """All shells of a mesh where they lie, for files; the errors are those of `stacked`."""
+    vertices = places(config, jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces))
+    return dataclasses.replace(stacked(mesh, config.count), vertices=np.asarray(vertices), normals=None)
 
 
 def weights(alphas: Sequence[Array]) -> tuple[list[Array], Array]:

@@ -101,3 +101,17 @@ def test_bad_input():
         ShellConfig(2, 1.0)
     with pytest.raises(InputError, match='channels: got 12, expected at least 13: 4 of colour and opacity'):
         NeuralTextureConfig(TextureConfig(16, 12), opacity='texture')
+
+
+def test_shells_written_to_a_file_have_their_places_and_textures():
+    """The colours of `colors` at a shell's own UVs are those that a look-up finds on it."""
+    levels = textures([0.5, -0.5, -0.5, 2.0], [-0.5, -0.5, 0.3, 1.0])
+    mesh = shells.moved(TWO.shells, square())
+    colors = np.asarray(deferred.colors(TWO, levels))
+    assert colors.shape == (2 * SIDE, SIDE, 4)
+    for k, expected in enumerate([[1, 0, 0, alpha(2.0)], [0, 0, 0.8, alpha(1.0)]]):
+        faces = np.asarray(mesh.faces)[2 * k : 2 * k + 2]
+        np.testing.assert_allclose(np.asarray(mesh.vertices)[faces, 2], -0.1 * np.sqrt(8) * k, atol=1e-6)
+        u, v = np.asarray(mesh.uvs)[np.asarray(mesh.uv_faces)[2 * k : 2 * k + 2]].mean((0, 1))
+        row, column = int((1 - v) * 2 * SIDE), int(u * SIDE)
+        np.testing.assert_allclose(colors[row, column], expected, atol=1e-6)
