@@ -28,7 +28,7 @@ from experiments.translation import RunConfig
 from neurend import app, checks
 from neurend.data import tracked_head
 from neurend.data.tracked_head import Performance, TrackedHead
-from neurend.data.tracked_shots import shot_source
+from neurend.data.tracked_shots import before, shot_source
 from neurend.images import io, metrics, show
 from neurend.models.method import Method
 from neurend.models.neural_texture.config import NeuralTextureConfig
@@ -100,10 +100,10 @@ def main(config: Config) -> evaluation.Table:
     given = config.data_dir or 'procedural head, no --data_dir given'
     app.say(f'{given}: {split} frames to learn from, {count - split} held out')
     other, method = driver(config, head), build(config, head)
-    examples = examples_of(head)
+    examples = examples_of(head, config.model.window)
     state = loop.fit(
         method,
-        shot_source(head, frames=config.frames),
+        shot_source(head, frames=config.frames, window=config.model.window),
         workdir=config.workdir,
         steps=config.run.steps,
         seed=config.run.seed,
@@ -113,7 +113,7 @@ def main(config: Config) -> evaluation.Table:
         checkpoint_every=config.run.checkpoint_every,
     )
     state = jax.device_get(state)
-    folder, draw = Path(config.workdir), drawer(head, method, state)
+    folder, draw = Path(config.workdir), drawer(head, method, state, config.model.window)
     sketch = artist(head, 'mesh', background=True, texels=config.mean_texture)
     drawn, results = sketch(head.performance), draw(part(head.performance, split, count))
     table = report(config, head, method, state, results, drawn, other)
@@ -151,28 +151,32 @@ def build(config: Config, head: TrackedHead) -> Method:
     )
 
 
-def drawer(head: TrackedHead, method: Method, state: State) -> Callable[[Performance], list[np.ndarray]]:
+def drawer(
+    head: TrackedHead, method: Method, state: State, window: int = 1
+) -> Callable[[Performance], list[np.ndarray]]:
     """Makes a function that draws performances over the head's background: pictures [h w 3] in [0, 1]."""
     drawn = jax.jit(lambda state, shot: jnp.clip(method.render(state, shot).rgb, 0, 1))
 
     def draw(performance: Performance) -> list[np.ndarray]:
-        return [np.asarray(drawn(state, each)) for each in shots(head, performance)]
+        return [np.asarray(drawn(state, each)) for each in shots(head, performance, window)]
 
     return draw
 
 
-def shots(head: TrackedHead, performance: Performance) -> list[Shot]:
-    """Of each frame."""
+def shots(head: TrackedHead, performance: Performance, window: int) -> list[Shot]:
+    """Of each frame, with those before it in the window."""
     camera, behind = jax.tree.map(jnp.asarray, head.camera), unit(head.background)
-    return [Shot(camera, behind, tuple(map(jnp.asarray, frame))) for frame in zip(*performance)]
+    tracked = tuple(map(jnp.asarray, performance))
+    chosen = [before(k, window) for k in jnp.arange(len(tracked[0]))]
+    return [Shot(camera, behind, tuple(each[k] for each in tracked)) for k in chosen]
 
 
-def examples_of(head: TrackedHead) -> list[Example]:
+def examples_of(head: TrackedHead, window: int = 1) -> list[Example]:
     """The frames held out, whose masks are the region of the mouth."""
     held_out = part(head.performance, head.train, len(head))
     masks = head_motion.mouth_masks(head, held_out)
     names = [f'{k:04d}' for k in range(head.train, len(head))]
-    return [Example(*each) for each in zip(names, shots(head, held_out), head.images[head.train :], masks)]
+    return [Example(*each) for each in zip(names, shots(head, held_out, window), head.images[head.train :], masks)]
 
 
 def driver(config: Config, head: TrackedHead) -> Performance:
@@ -202,7 +206,7 @@ def report(
 ) -> evaluation.Table:
     """Evaluates, prints and writes the table, with flicker beside that of the film, baselines, and pictures."""
     split, count = head.train, len(head)
-    examples, film = examples_of(head), part(head.performance, split, count)
+    examples, film = examples_of(head, config.model.window), part(head.performance, split, count)
     gaps = {name: head_motion.gap(head.mesh, p) for name, p in (('film', head.performance), ('driver', other))}
     protocol = {
         'frames': f'{config.data_dir or "procedural head"}, the last {count - split} of {count}, by their own tracking',

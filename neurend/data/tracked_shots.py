@@ -8,17 +8,19 @@ import jax.numpy as jnp
 from neurend import checks
 from neurend.data.photographs import Photographs
 from neurend.data.tracked_head import TrackedHead
-from neurend.typing import Key, Source
+from neurend.typing import Array, Key, Source
 
 
-def shot_source(head: TrackedHead, *, frames: int = 1) -> Source:
+def shot_source(head: TrackedHead, *, frames: int = 1, window: int = 1) -> Source:
     """A source of `Photographs` from the frames to learn from, which lie on the device.
 
-    `deformation` is a tuple of what `tracked_head.pose` takes, expressions [n e] and poses [n 4 4].
+    `deformation` is a tuple of what `tracked_head.pose` takes, expressions [n e] and poses [n 4 4]; [n w e] and
+    [n w 4 4] for a window of w frames.
 
     Args:
         head: whose first `head.train` frames are drawn from.
         frames: n, in a batch, all different.
+        window: w, each with so many frames of tracking, its own and those before it, see `before`.
 
     Raises:
         InputError: fewer frames to learn from than a batch has.
@@ -31,8 +33,20 @@ def shot_source(head: TrackedHead, *, frames: int = 1) -> Source:
         chosen = jax.random.choice(key, len(images), (frames,), replace=False)
         rgb, behind = (pixels.astype(jnp.float32) / 255 for pixels in (images[chosen], background))
         camera = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (frames, *leaf.shape)), camera)
-        deformation = tuple(each[chosen] for each in tracked)
+        deformation = tuple(each[before(chosen, window)] for each in tracked)
         return Photographs(camera, rgb, jnp.broadcast_to(behind[None], rgb.shape), deformation)
 
     learned = tuple(each[: head.train] for each in head.performance)
     return Source(data=(head.images[: head.train], learned, head.camera, head.background), draw=draw)
+
+
+def before(frames: Array, window: int) -> Array:
+    """Numbers [... w] of frames and of those before them, the frames first; the first of all has itself before it.
+
+    For a window of one frame the numbers as they are, [...].
+    """
+    if window < 1:
+        raise checks.InputError(f'window: got {window} frames, expected at least 1')
+    if window == 1:
+        return frames
+    return jnp.maximum(jnp.stack([frames - k for k in range(window)], axis=-1), 0)

@@ -8,7 +8,7 @@ import pytest
 
 from neurend.checks import InputError
 from neurend.data.tracked_head import FaceMesh, Performance, TrackedHead
-from neurend.data.tracked_shots import shot_source
+from neurend.data.tracked_shots import before, shot_source
 from neurend.geometry import cameras
 
 
@@ -40,6 +40,19 @@ def test_frames_come_with_their_tracking_camera_and_background(compiled):
         assert len(set(frame)) == 3
         seen |= set(frame)
     assert seen == set(range(4))
+
+
+def test_windows_hold_the_frames_before():
+    source = shot_source(head(), frames=2, window=3)
+    for k in range(10):
+        batch = source.draw(jax.random.key(k), source.data)
+        frame = np.rint(255 * np.asarray(batch.rgb[:, 0, 0, 0])).astype(int)
+        expressions, poses = map(np.asarray, batch.deformation)
+        expected = np.maximum(frame[:, None] - [0, 1, 2], 0)
+        np.testing.assert_array_equal(expressions[..., 0], expected)
+        np.testing.assert_array_equal(poses[..., 1, 1], expected + 1)
+    with pytest.raises(InputError, match='window: got 0 frames, expected at least 1'):
+        before(np.arange(3), 0)
 
 
 def test_more_frames_than_there_are():

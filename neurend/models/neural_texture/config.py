@@ -129,6 +129,7 @@ class NeuralTextureConfig:
         vgg: file with the weights of VGG19, for the perceptual loss.
         adversarial: weight of what a discriminator says of pictures beside the texture's colours; 0 for none.
         discriminator_width, discriminator_layers: of the discriminator, see `neurend.nn.patchgan.PatchGAN`.
+        window: frames that the network sees: that which is drawn, and those before it, each with its own deformation.
         crop: side in pixels of the random window of a photograph that a step sees, on the mesh; 0 for all of it.
         zoom: windows are enlarged by a random factor of up to this, the camera with them; 1 for none.
     """
@@ -144,6 +145,7 @@ class NeuralTextureConfig:
     adversarial: float = 0.0
     discriminator_width: int = 32
     discriminator_layers: int = 3
+    window: int = 1
     crop: int = 128
     zoom: float = 1.0
 
@@ -151,6 +153,8 @@ class NeuralTextureConfig:
         """Raises `InputError` for choices that do not go together."""
         if self.zoom < 1:
             raise InputError(f'zoom: got {self.zoom}, expected a factor of at least 1')
+        if self.window < 1:
+            raise InputError(f'window: got {self.window} frames, expected at least 1')
         if self.crop < 0:
             raise InputError(f'crop: got {self.crop}, expected a side in pixels, or 0 for whole photographs')
         if self.opacity == 'network' and not (self.network.unet or self.network.width):

@@ -32,7 +32,8 @@ class Shot(NamedTuple):
     Attributes:
         camera: one camera.
         background: what is behind, a colour [3] or a picture [H W 3], in [0, 1].
-        deformation: what shapes the mesh, see `neural_texture`; None where it stands still.
+        deformation: what shapes the mesh, see `neural_texture`; None where it stands still. With `config.window` above
+            1 its leaves have a leading axis of as many frames, the one that is drawn first and older ones after it.
     """
 
     camera: Camera
@@ -155,11 +156,13 @@ def channels(config: NeuralTextureConfig) -> int:
     """How many channels the network sees.
 
     For each surface those of the texture, modulated, its normal, the mirrored view's harmonics but for the constant,
-    and whether it is there. At the end the direction towards the camera, and what is behind, which is not in `pixels`.
+    and whether it is there, and once the direction towards the camera: that is what `pixels` finds for one frame. All
+    frames of the window, and at the end what is behind.
     """
     network = config.network
     each = config.texture.channels + 3 * network.normals + (network.reflection + 1) ** 2
-    return each * (1 if config.opacity == 'texture' else network.surfaces) + 3 * (network.views + network.behind)
+    frame = each * (1 if config.opacity == 'texture' else network.surfaces) + 3 * network.views
+    return config.window * frame + 3 * network.behind
 
 
 def _sees_directions(config: NeuralTextureConfig) -> bool:

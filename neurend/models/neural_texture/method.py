@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurend import checks
+from neurend.geometry.cameras import Camera
 from neurend.images import backbones, color
 from neurend.models import state as states
 from neurend.models.method import Method, Stepper
@@ -82,7 +83,7 @@ def neural_texture(
         size: (width, height) of pictures, in pixels.
         stepper: how the loss is minimised; texture and network may have rates of their own
             (`train.optimizers.by_name`).
-        pose: where the mesh's vertices are, from the `deformation` of a batch or shot; None where it stands still.
+        pose: where the mesh's vertices are, from the `deformation` of a frame; None where it stands still.
         code: what changes the texture, from the same, where `config.texture.dynamic` is not -1.
         vgg: VGG19's weights, where `config.perceptual` is not 0; see `neurend.images.backbones.load`.
 
@@ -121,16 +122,25 @@ def neural_texture(
             params['dynamic'] = dynamic.init(keys[3], jnp.zeros((1, code.length)))['params']
         return states.create(params, stepper)
 
+    def frames(deformation: Any) -> list[Any]:
+        if config.window == 1:
+            return [deformation]
+        return [jax.tree.map(lambda leaf, k=k: leaf[k], deformation) for k in range(config.window)]
+
     def vertices_of(deformation: Any) -> Array:
         return still if pose is None else pose(deformation)
 
-    def look(params: PyTree, shot: Shot, window: Window) -> Pixels:
+    def seen_at(params: PyTree, camera: Camera, deformation: Any, window: Window) -> Pixels:
         levels = list(params['texture'])
         if code is not None and dynamic is not None:
-            changed = dynamic.apply({'params': params['dynamic']}, code.of(shot.deformation)[None])
+            changed = dynamic.apply({'params': params['dynamic']}, code.of(deformation)[None])
             assert isinstance(changed, Array)
             levels[config.texture.dynamic] += config.texture.deviation * changed[0]
-        return deferred.pixels(config, levels, which, vertices_of(shot.deformation), shot.camera, window)
+        return deferred.pixels(config, levels, which, vertices_of(deformation), camera, window)
+
+    def look(params: PyTree, shot: Shot, window: Window) -> Pixels:
+        found = [seen_at(params, shot.camera, each, window) for each in frames(shot.deformation)]
+        return found[0]._replace(inputs=jnp.concatenate([each.inputs for each in found], axis=-1))
 
     def finish(params: PyTree, found: Pixels, behind: Array, window: Window) -> tuple[Array, Array]:
         """Colours on the background and opacity of a window."""
@@ -164,7 +174,7 @@ def neural_texture(
         def one(view: tuple[Key, Any]) -> Drawn:
             key, shown = view
             shot = Shot(shown.camera, shown.background, shown.deformation)
-            part = windows.draw(key, config, vertices_of(shot.deformation), shot, shown.rgb)
+            part = windows.draw(key, config, vertices_of(frames(shot.deformation)[0]), shot, shown.rgb)
             found = look(params, shot._replace(camera=part.camera), part.window)
             rgb, _ = finish(params, found, part.background, part.window)
             flat = found.color + (1 - found.seen) * part.background

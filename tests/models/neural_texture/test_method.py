@@ -110,6 +110,28 @@ def test_without_a_network_the_picture_is_the_texture():
     np.testing.assert_allclose(np.asarray(found.rgb)[edge], alpha * [0.5, 0.8, 0.5] + 1 - alpha, atol=1e-4)
 
 
+def test_the_network_sees_the_frames_of_its_window():
+    """Each as it is seen alone; what is drawn is the first."""
+    two, one = (dataclasses.replace(SMALL, window=window, crop=0) for window in (2, 1))
+    base = jnp.asarray(torus().vertices)
+    moving, still = (
+        neural_texture(
+            config, torus(), size=(SIZE, SIZE), stepper=stepper(optax.sgd(0.1)), pose=lambda given: base + given[None]
+        )
+        for config in (two, one)
+    )
+    state = moving.init(jax.random.key(0))
+    shot = Shot(views(1, 0.4).camera(0), jnp.asarray(WHITE))
+    here, there = jnp.zeros(3), jnp.array([0.3, 0.0, 0.0])
+    both, same = (shot._replace(deformation=jnp.stack(each)) for each in ((here, there), (here, here)))
+    pictures = [moving.render(state, each) for each in (both, same)]
+    alone = still.render(still.init(jax.random.key(0)), shot._replace(deformation=here))
+    np.testing.assert_allclose(pictures[0].alpha, alone.alpha, atol=1e-6)
+    np.testing.assert_allclose(pictures[0].depth, alone.depth, atol=1e-5)
+    changed = np.abs(np.asarray(pictures[0].rgb - pictures[1].rgb)).max(-1)
+    assert changed.max() > 1e-5 and not changed[np.asarray(alone.alpha) == 0].any()
+
+
 def learn(method, train, steps):
     source = photographs.photograph_source(train, views=1)
     data = jax.tree.map(jnp.asarray, source.data)
@@ -175,6 +197,8 @@ def test_bad_input():
         dataclasses.replace(SMALL, opacity='network', network=NetworkConfig(unet=0, width=0))
     with pytest.raises(InputError, match='zoom: got 0.5'):
         dataclasses.replace(SMALL, zoom=0.5)
+    with pytest.raises(InputError, match='window: got 0 frames'):
+        dataclasses.replace(SMALL, window=0)
     small = made(dataclasses.replace(SMALL, crop=16))
     state = jax.eval_shape(small.init, jax.random.key(0))
     scene = views(1, 0.3)
