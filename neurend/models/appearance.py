@@ -66,14 +66,14 @@ class Geometry(NamedTuple):
 
     Attributes:
         params: parameters to begin with, beside those of the appearance; names of their own.
-        vertices: `params -> [V 3]` of the mesh, in the world.
+        vertices: `params -> [V 3]` of the mesh, in the world; None where they stay.
         camera: `(params, view) -> camera` that took a photograph of a batch, as it is believed to be.
         penalty: `vertices -> scalar`, added to the loss.
         mismatch: `(rendering, view) -> scalar` of a photograph, added to the error of its colours.
     """
 
     params: dict[str, Array]
-    vertices: Callable[[PyTree], Array]
+    vertices: Callable[[PyTree], Array] | None
     camera: Callable[[PyTree, Any], Camera]
     penalty: Callable[[Array], Array]
     mismatch: Callable[[Rendering, Any], Array]
@@ -132,7 +132,7 @@ def appearance(
         return states.create(_first(config) | (geometry.params if geometry else {}), stepper)
 
     def scene(params: PyTree) -> _Scene:
-        if geometry is None:
+        if geometry is None or geometry.vertices is None:
             return _Scene(albedo_of(params), vertices, normals)
         moved = geometry.vertices(params)
         return _Scene(albedo_of(params), moved, triangles.vertex_normals(moved, faces))

@@ -161,6 +161,9 @@ def inverse(
     if turns:
         params |= poses.init(len(cameras.focal))
 
+    def vertices(params: PyTree) -> Array:
+        return smoothing.vertices_from_differential(params['differential'], topology.edges, config.strength)
+
     def camera(params: PyTree, view: View) -> Camera:
         if not turns:
             return view.camera
@@ -184,16 +187,16 @@ def inverse(
         size=size,
         stepper=_holding(stepper, held),
         background=background,
-        geometry=Geometry(
-            params, lambda params: _vertices(config, params, still, topology.edges), camera, penalty, mismatch
-        ),
+        geometry=Geometry(params, vertices if moves else None, camera, penalty, mismatch),
     )
 
 
 def mesh_of(config: InverseConfig, mesh: Mesh, state: State) -> Mesh:
     """The mesh that `inverse` began with, its vertices where the state has them (NumPy)."""
+    if 'differential' not in state.weights:
+        return mesh
     edges = jnp.asarray(triangles.topology(mesh.faces).edges)
-    vertices = _vertices(config, state.weights, jnp.asarray(mesh.vertices), edges)
+    vertices = smoothing.vertices_from_differential(state.weights['differential'], edges, config.strength)
     return dataclasses.replace(mesh, vertices=np.asarray(vertices), normals=None)
 
 
@@ -210,15 +213,10 @@ def cameras_of(mesh: Mesh, cameras: Camera, state: State) -> Camera:
     return poses.correct({'pose': state.weights['pose']}, cameras, depth=_depth(mesh, cameras))
 
 
-def _vertices(config: InverseConfig, params: PyTree, still: Array, edges: Array) -> Array:
-    if 'differential' not in params:
-        return still
-    return smoothing.vertices_from_differential(params['differential'], edges, config.strength)
-
-
 def _depth(mesh: Mesh, cameras: Camera) -> float:
     """How far the cameras are from the middle of the mesh, in the median."""
-    used = np.asarray(mesh.vertices)[np.unique(np.asarray(mesh.faces))]
+    faces = np.asarray(mesh.faces)
+    used = np.asarray(mesh.vertices)[np.unique(faces[faces >= 0])]
     middle = (used.min(0) + used.max(0)) / 2
     return float(np.median(np.linalg.norm(np.asarray(cameras.world_from_camera)[:, :3, 3] - middle, axis=-1)))
 
