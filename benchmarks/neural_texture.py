@@ -5,7 +5,8 @@
 The cow of `spot_views`, 256x256, all 32 test views: on its true mesh, on a coarse and disturbed one, on a ball and on
 a box about it. Two classical renderings of each, by the same code and with the same edges: a plain texture under
 harmonic light (`experiments.fit_appearance`), and one whose colours depend on the view, with a small network that sees
-normal and mirrored direction at single pixels ('view_dependent'). `pix2pix_views` stands beside them. Milliseconds of a
+normal and mirrored direction at single pixels ('view_dependent'). `pix2pix_views` stands beside them, and on the coarse
+mesh a classical rendering that may move its vertices ('moved', `experiments.inverse_render`). Milliseconds of a
 step and of a picture, whole and fast, are taken alone, after compilation. The last line printed is JSON.
 
 `--minutes` of steps for each row with a network (20 by default); a trial of 30 steps says how many steps that is.
@@ -26,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fit_appearance, neural_texture, pix2pix_views
+from experiments import fit_appearance, inverse_render, neural_texture, pix2pix_views
 from experiments.neural_texture import Shot
 from neurend import allocation, config
 from neurend.data import photographs
@@ -94,7 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data_root', default='../shared/data')
     parser.add_argument('--workdir', default='out/neural_texture_benchmark')
-    names = [*ROWS, *(f'{name}_rgb' for name in GEOMETRIES), 'pix2pix', 'table']
+    names = [*ROWS, *(f'{name}_rgb' for name in GEOMETRIES), 'coarse_moved', 'pix2pix', 'table']
     parser.add_argument('--minutes', type=float, default=20.0)
     parser.add_argument('--only', nargs='*', choices=names, default=names)
     parser.add_argument('--quick', action='store_true')
@@ -126,6 +127,11 @@ def main():
         file = written(config.parse(neural_texture.Config, *places, mesh, *GEOMETRIES[name]), folder / f'{name}.obj')
         table = fit_appearance.main(config.parse(fit_appearance.Config, *flags, f'--mesh={file}'))
         result[f'{name}_rgb_psnr'] = table.mean['psnr']
+    if 'coarse_moved' in options.only:
+        flags = [f'--flagfile={CONFIGS / "inverse_render_spot.flags"}', *places, mesh]
+        flags += ['--steps=5'] if options.quick else []
+        settings = config.parse(inverse_render.Config, *flags, f'--workdir={folder / "coarse_moved"}')
+        result['coarse_moved_psnr'] = inverse_render.main(settings).mean['psnr']
     if 'table' in options.only:
         common = (f'--flagfile={CONFIGS / "neural_texture_spot.flags"}', *places, mesh)
         common += (f'--steps={5 if options.quick else _TABLE_STEPS}',)
