@@ -25,13 +25,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from experiments import fit_appearance, inverse_render, neural_texture, pix2pix_views
+from experiments import fit_appearance, inverse_render, neural_texture, pix2pix_views, proxy_meshes
 from experiments.neural_texture import Shot
 from neurend import allocation, config
 from neurend.data import photographs
-from neurend.geometry import transforms
 from neurend.models.state import State
 from neurend.scenes import mesh_files
 from neurend.typing import Key
@@ -153,9 +151,8 @@ def main():
 def written(settings: neural_texture.Config, path: Path) -> Path:
     """The mesh of a configuration as a file, in the world of the scene's files."""
     setup = neural_texture.build(settings)
-    back = jnp.linalg.inv(jnp.asarray(setup.train.scene_from_source, jnp.float32))
-    vertices = np.asarray(transforms.apply(back, jnp.asarray(setup.mesh.vertices)))
-    mesh_files.write(path, dataclasses.replace(setup.mesh, vertices=vertices, material=None, materials=()))
+    back = proxy_meshes.in_source(setup.mesh, setup.train.scene_from_source)
+    mesh_files.write(path, dataclasses.replace(back, material=None, materials=()))
     return path
 
 

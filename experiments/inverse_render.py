@@ -29,7 +29,6 @@ from experiments.refine_poses import PerturbConfig
 from neurend import app
 from neurend.data import photographs
 from neurend.data.posed import PosedImages
-from neurend.geometry import transforms
 from neurend.models.mesh.inverse import InverseConfig, cameras_of, inverse, mesh_of, source
 from neurend.models.method import Method
 from neurend.models.nerf.evaluation import Example
@@ -88,7 +87,7 @@ class Config:
         default_factory=lambda: OptimizerConfig('uniform_adam', learning_rate=0.1, final_learning_rate=2e-3, b2=0.9)
     )
     poses_optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=lambda: OptimizerConfig(learning_rate=5e-4, final_learning_rate=2e-5, delay_steps=200, b2=0.99)
+        default_factory=lambda: OptimizerConfig(learning_rate=1e-3, final_learning_rate=2e-5, delay_steps=200, b2=0.99)
     )
     steps: int = 1000
     seed: int = 0
@@ -163,9 +162,7 @@ def main(config: Config) -> evaluation.Table:
     if 'poses' in config.inverse.parts:
         report_poses(config, setup, state)
     moved = mesh_of(config.inverse, setup.mesh, state)
-    to_file = jnp.asarray(np.linalg.inv(setup.train.scene_from_source), jnp.float32)
-    vertices = np.asarray(transforms.apply(to_file, jnp.asarray(moved.vertices)))
-    fit_appearance.write_mesh(folder, dataclasses.replace(moved, vertices=vertices), state)
+    fit_appearance.write_mesh(folder, proxy_meshes.in_source(moved, setup.train.scene_from_source), state)
     return mesh_views.report(
         folder,
         setup.method,

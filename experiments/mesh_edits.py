@@ -110,9 +110,10 @@ def _selected(config: EditConfig, mesh: Mesh) -> np.ndarray:
         faces = np.asarray(mesh.faces)
         used = np.asarray(mesh.vertices)[np.unique(faces[(faces >= 0).all(1)])]
         low, high = (bound.round(3).tolist() for bound in (used.min(0), used.max(0)))
+        given = f'no face lies within {config.low} to {config.high}' if config.low != config.high else 'not given'
         raise checks.InputError(
-            f'--edit.low, --edit.high: no face lies within {config.low} to {config.high}, expected some; the mesh '
-            f'reaches from {low} to {high}'
+            f'--edit.low, --edit.high: {given}, expected corners of a box with faces in it; the mesh reaches from '
+            f'{low} to {high}'
         )
     return chosen
 
@@ -127,7 +128,9 @@ def _fixed(config: EditConfig, mesh: Mesh, used: np.ndarray) -> np.ndarray:
     if not len(within):
         raise checks.InputError(
             f'--edit.fixed_low, --edit.fixed_high: no vertex but selected ones lies within {config.fixed_low} to '
-            f'{config.fixed_high}, expected some that hold the mesh'
+            f'{config.fixed_high}, expected some that hold the mesh, which '
+            f'reaches from {vertices[np.unique(faces)].min(0).round(3).tolist()} to '
+            f'{vertices[np.unique(faces)].max(0).round(3).tolist()}'
         )
     component = selection.components(dataclasses.replace(mesh, faces=faces, uvs=None, uv_faces=None, material=None))
     held = np.isin(faces, np.concatenate([used, within])).any(1)

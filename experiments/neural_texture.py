@@ -32,10 +32,10 @@ from neurend.models.method import Method
 from neurend.models.neural_texture import deferred, shells
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Shot
-from neurend.models.neural_texture.method import Example, neural_texture
+from neurend.models.neural_texture.method import Example, check_size, neural_texture
 from neurend.models.state import State
 from neurend.render.rendering import Rendering
-from neurend.scenes import mesh_files
+from neurend.scenes import mesh_files, remesh
 from neurend.scenes.meshes import Material, Mesh
 from neurend.train import evaluate as evaluation
 from neurend.train import loop, step
@@ -69,7 +69,7 @@ class Config:
         coarse_faces: of 'coarse', in parts of the mesh's.
         coarse_noise: of 'coarse', the standard deviation of vertices in parts of the mesh's size.
         margin: by which the mesh grows along its normals, in parts of its size, so that it holds what it stands for;
-            for `--model.opacity=network`.
+            for `--model.opacity=network` and `texture`.
         background: behind transparent photographs while they are learned, 'white' or a 'random' colour each time, from
             which models that draw outlines themselves learn how opaque things are. Results are on white.
         workdir: where results go.
@@ -136,6 +136,8 @@ def build(config: Config) -> Setup:
     train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
     if config.scene.masks == 'background':
         train, test = posed.cut_out(train), posed.cut_out(test)
+    size = photographs.size_of(train)
+    check_size(config.model, size)
     mesh = proxy_meshes.make(
         config.proxy,
         config.mesh,
@@ -145,12 +147,15 @@ def build(config: Config) -> Setup:
         noise=config.coarse_noise,
         margin=config.margin,
     )
+    if config.model.shells.count > 1 and not shells.fits(mesh):
+        app.say('the UVs of the mesh lie beyond [0, 1], where shells cannot have them: it is unwrapped')
+        mesh = remesh.unwrap(mesh, resolution=config.model.texture.side)
     optimizers = {'^texture/': config.texture_optimizer, '': config.network_optimizer}
     optimizer = by_name({name: make_optimizer(each, steps=config.steps) for name, each in optimizers.items()})
     method = neural_texture(
         config.model,
         mesh,
-        size=photographs.size_of(train),
+        size=size,
         stepper=step.stepper(optimizer),
         vgg=translation.vgg(config.model),
     )
@@ -188,7 +193,7 @@ def main(config: Config) -> evaluation.Table:
         'crop': 'none, all pixels',
     }
     folder = Path(config.workdir)
-    write_mesh(folder, config.model, setup.mesh, state)
+    write_mesh(folder, config.model, setup, state)
     return mesh_views.report(
         folder,
         setup.method,
@@ -228,14 +233,15 @@ def examples_of(views: PosedImages) -> list[Example]:
     return [Example(*each) for each in zip(views.names, shots, views.images, masks)]
 
 
-def write_mesh(folder: Path, model: NeuralTextureConfig, mesh: Mesh, state: State) -> None:
-    """Writes the texture's colours as a picture and on the mesh, or on its shells."""
+def write_mesh(folder: Path, model: NeuralTextureConfig, setup: Setup, state: State) -> None:
+    """Writes the texture's colours as a picture and on the mesh or its shells, in the world of the scene's files."""
     colors = np.asarray(deferred.colors(model, [jnp.asarray(level) for level in state.weights['texture']]))
     io.write(folder / 'texture.png', colors)
     material = Material(np.ones(3, np.float32), np.float32(0), np.float32(1), colors, 'learned')
     path = folder / 'mesh.glb'
     try:
-        shown = dataclasses.replace(shells.moved(model.shells, mesh), material=None, materials=(material,))
+        shown = proxy_meshes.in_source(shells.moved(model.shells, setup.mesh), setup.train.scene_from_source)
+        shown = dataclasses.replace(shown, material=None, materials=(material,))
         mesh_files.write(path, shown)
     except checks.InputError as error:
         app.say(f'{path}: not written ({error})')

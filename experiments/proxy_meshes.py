@@ -99,6 +99,14 @@ def placed(path: str, scene_from_source: np.ndarray) -> Mesh:
     return dataclasses.replace(mesh, vertices=np.asarray(vertices), normals=None)
 
 
+def in_source(mesh: Mesh, scene_from_source: np.ndarray) -> Mesh:
+    """A mesh of the cameras' world in that of the scene's files, without normals of its own; undoes `placed`."""
+    back = jnp.asarray(np.linalg.inv(np.asarray(scene_from_source, np.float64)), jnp.float32)
+    return dataclasses.replace(
+        mesh, vertices=np.asarray(transforms.apply(back, jnp.asarray(mesh.vertices))), normals=None
+    )
+
+
 def hull(train: PosedImages) -> Mesh:
     """The visual hull of the training images, without UVs.
 

@@ -81,7 +81,7 @@ def read(config_class: type[T], flag_values: flags.FlagValues) -> T:
     """Builds the configuration from parsed flags.
 
     Raises:
-        checks.InputError: a flag that has no default was not given.
+        checks.InputError: a flag that has no default was not given, or what classes raise, with the flags it is about.
     """
     for leaf in _leaves(config_class):
         if leaf.default is dataclasses.MISSING and not flag_values[leaf.name].present:
@@ -219,7 +219,12 @@ def _build(cls: Any, flag_values: flags.FlagValues, prefix: str) -> Any:
         kind, name = kinds[field.name], prefix + field.name
         nested = dataclasses.is_dataclass(kind)
         arguments[field.name] = _build(kind, flag_values, name + '.') if nested else flag_values[name].value
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except checks.InputError as error:
+        if not prefix:
+            raise
+        raise checks.InputError(f'--{prefix[:-1]}: {error}') from error
 
 
 class _LeafParser(flags.ArgumentParser):

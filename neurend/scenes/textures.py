@@ -38,21 +38,37 @@ def create(key: Key, side: int, channels: int, *, levels: int = 4, deviation: fl
     """
     if channels < 1 or not deviation >= 0:
         raise checks.InputError(f'channels, deviation: got {channels} and {deviation}, expected at least 1 and 0')
-    if levels < 1 or side < 1 or side % 2 ** (levels - 1):
-        raise checks.InputError(
-            f'side, levels: got {side} and {levels}, expected a side that can be halved levels - 1 times'
-        )
-    needed = _COPIES * 4 * channels * sum((side >> k) ** 2 for k in range(levels))
-    if needed > (there := _memory()):
-        raise checks.InputError(
-            f'side, channels: got {side} and {channels}, a texture that takes {needed / 2**30:.1f} GiB to learn (its '
-            f'values, gradient and two moments), expected at most the {there / 2**30:.1f} GiB that there are. '
-            'Halve the side: that is a quarter'
-        )
+    check(side, channels, levels)
     keys = jax.random.split(key, levels)
     return [
         deviation * jax.random.normal(level_key, (side >> k, side >> k, channels)) for k, level_key in enumerate(keys)
     ]
+
+
+def check(side: int, channels: int, levels: int, *, count: int = 1) -> None:
+    """Checks that a texture can be halved as often as it has levels, and that memory holds it while it is learned.
+
+    Args:
+        side: of the finest level, in texels.
+        channels: of each texel.
+        levels: of the pyramid.
+        count: of such textures.
+
+    Raises:
+        InputError: one of both is not so.
+    """
+    if levels < 1 or side < 1 or side % 2 ** (levels - 1):
+        raise checks.InputError(
+            f'side, levels: got {side} and {levels}, expected a side that can be halved levels - 1 times'
+        )
+    needed = _COPIES * 4 * count * channels * sum((side >> k) ** 2 for k in range(levels))
+    if needed > (there := _memory()):
+        several = f' for each of {count} shells' if count > 1 else ''
+        raise checks.InputError(
+            f'side, channels: got {side} and {channels}{several}, a texture that takes {needed / 2**30:.1f} GiB to '
+            f'learn (its values, gradient and two moments), expected at most the {there / 2**30:.1f} GiB that there '
+            'are. Halve the side: that is a quarter'
+        )
 
 
 def compose(levels: Sequence[Array]) -> Array:

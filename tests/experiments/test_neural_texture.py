@@ -9,7 +9,7 @@ import pytest
 from experiments import neural_texture
 from neurend import config
 from neurend.checks import InputError
-from neurend.models.neural_texture.config import NeuralTextureConfig
+from neurend.models.neural_texture.config import NeuralTextureConfig, ShellConfig
 from tests.data import writers
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -55,3 +55,26 @@ def test_masks_say_what_is_learned(capture, tmp_path):
     plain = writers.colmap_text(tmp_path / 'plain', writers.truth(mixed=False, distorted=False))
     with pytest.raises(InputError, match='masks: the images have none to cut the object out by'):
         neural_texture.build(settings(plain, masks='background'))
+
+
+def test_what_cannot_be_learned_is_said_before_any_geometry_is_made(capture):
+    with pytest.raises(InputError, match='model.crop: got 64, expected at most 16, a side of the pictures, or 0'):
+        neural_texture.build(dataclasses.replace(settings(capture), model=NeuralTextureConfig(crop=64)))
+    large = dataclasses.replace(NeuralTextureConfig().texture, side=2**18)
+    with pytest.raises(InputError, match='side, channels: got 262144 and 16, a texture that takes'):
+        neural_texture.build(dataclasses.replace(settings(capture), model=NeuralTextureConfig(texture=large)))
+    with pytest.raises(InputError, match='--model.shells: count: got 0 shells'):
+        config.parse(neural_texture.Config, '--model.shells.count=0')
+    with pytest.raises(InputError, match='--model.network: depth: got 0, expected at least 1'):
+        config.parse(neural_texture.Config, '--model.network.depth=0')
+
+
+def test_shells_of_a_mesh_whose_texture_repeats_are_unwrapped(capture, tmp_path, capsys):
+    pytest.importorskip('xatlas', reason="needs the extra 'mesh'")
+    path = tmp_path / 'wide.obj'
+    corners = ['v 0 0 0', 'v 1 0 0', 'v 1 1 0', 'v 0 1 1', 'vt -0.5 0.1', 'vt 0.4 0.1', 'vt 0.4 0.9', 'vt -0.4 0.9']
+    path.write_text('\n'.join([*corners, 'f 1/1 2/2 3/3', 'f 1/1 3/3 4/4']) + '\n')
+    model = NeuralTextureConfig(opacity='texture', shells=ShellConfig(3, 0.05))
+    setup = neural_texture.build(dataclasses.replace(settings(capture), mesh=str(path), model=model))
+    assert setup.mesh.uvs is not None and setup.mesh.uvs.min() >= 0 and setup.mesh.uvs.max() <= 1
+    assert 'it is unwrapped' in (said := capsys.readouterr()).out + said.err

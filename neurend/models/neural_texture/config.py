@@ -79,6 +79,10 @@ class NetworkConfig:
 
     def __post_init__(self):
         """Raises `InputError` for choices that do not go together."""
+        least = {'unet': 0, 'depth': 1, 'maximum': 1, 'context': 1, 'width': 0, 'layers': 1}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise InputError(f'{name}: got {getattr(self, name)}, expected at least {smallest}')
         if self.surfaces < 1:
             raise InputError(f'surfaces: got {self.surfaces}, expected at least 1')
         if not 0 <= self.reflection <= 4:
@@ -146,7 +150,7 @@ class NeuralTextureConfig:
     discriminator_width: int = 32
     discriminator_layers: int = 3
     window: int = 1
-    crop: int = 128
+    crop: int = 0
     zoom: float = 1.0
 
     def __post_init__(self):

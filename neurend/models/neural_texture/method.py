@@ -22,6 +22,7 @@ from neurend.models.state import State
 from neurend.numerics import safe_divide
 from neurend.render import antialias
 from neurend.render.rendering import Rendering
+from neurend.scenes import textures
 from neurend.scenes.meshes import Mesh
 from neurend.typing import Array, Key, Metrics, PyTree
 
@@ -103,8 +104,7 @@ def neural_texture(
     which = deferred.surface(mesh, config.shells.count)
     still = jnp.asarray(mesh.vertices)
     whole = Window(*size)
-    if config.crop > min(size):
-        raise checks.InputError(f'crop: got {config.crop}, expected at most {min(size)}, a side of the pictures')
+    check_size(config, size)
     chosen, network = config.network, shader(config)
     judge, dynamic = objective.discriminator(config), deferred.dynamic(config)
 
@@ -203,6 +203,20 @@ def neural_texture(
         return evaluation.compare(found, view, background=background)
 
     return Method(init, stepper.step(loss), render, evaluate)
+
+
+def check_size(config: NeuralTextureConfig, size: tuple[int, int]) -> None:
+    """Checks that windows fit into pictures of (width, height), and that memory holds the texture.
+
+    Raises:
+        InputError: they do not.
+    """
+    if config.crop > min(size):
+        raise checks.InputError(
+            f'model.crop: got {config.crop}, expected at most {min(size)}, a side of the pictures, or 0 for all of them'
+        )
+    chosen = config.texture
+    textures.check(chosen.side, chosen.channels, chosen.levels, count=config.shells.count)
 
 
 def shader(config: NeuralTextureConfig) -> DeferredShader | None:

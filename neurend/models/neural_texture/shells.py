@@ -19,6 +19,12 @@ from neurend.scenes.meshes import Mesh
 from neurend.typing import Array
 
 
+def fits(mesh: Mesh) -> bool:
+    """Whether there are UVs, all in [0, 1], so that textures of shells can lie above each other."""
+    uvs = np.zeros((0, 2)) if mesh.uvs is None else np.asarray(mesh.uvs)
+    return len(uvs) > 0 and bool(((uvs >= 0) & (uvs <= 1)).all())
+
+
 def stacked(mesh: Mesh, count: int) -> Mesh:
     """The faces of `count` copies of a mesh, whose textures lie above each other in one of `count` times the height.
 
@@ -30,7 +36,7 @@ def stacked(mesh: Mesh, count: int) -> Mesh:
     if count == 1:
         return mesh
     faces, uvs, uv_faces = (np.asarray(each) for each in (mesh.faces, mesh.uvs, mesh.uv_faces))
-    if not ((uvs >= 0) & (uvs <= 1)).all():
+    if not fits(mesh):
         raise checks.InputError(
             f'mesh.uvs: got {uvs.min():.3g} to {uvs.max():.3g}, expected [0, 1] for several shells, whose textures lie '
             'side by side. Lay the mesh out anew with scenes.remesh.unwrap'

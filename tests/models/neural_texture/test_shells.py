@@ -13,6 +13,7 @@ from neurend.models.neural_texture import deferred, shells
 from neurend.models.neural_texture.config import NetworkConfig, NeuralTextureConfig, ShellConfig, TextureConfig
 from neurend.models.neural_texture.deferred import Window
 from neurend.scenes import primitives
+from neurend.scenes import textures as textures_lib
 from neurend.scenes.meshes import Mesh
 
 SIZE, SIDE = 16, 8
@@ -115,3 +116,8 @@ def test_shells_written_to_a_file_have_their_places_and_textures():
         u, v = np.asarray(mesh.uvs)[np.asarray(mesh.uv_faces)[2 * k : 2 * k + 2]].mean((0, 1))
         row, column = int((1 - v) * 2 * SIDE), int(u * SIDE)
         np.testing.assert_allclose(colors[row, column], expected, atol=1e-6)
+
+
+def test_memory_of_all_shells_is_asked_for():
+    with pytest.raises(InputError, match='got 65536 and 16 for each of 64 shells, a texture that takes'):
+        textures_lib.check(65536, 16, 1, count=64)
