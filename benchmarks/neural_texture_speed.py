@@ -34,6 +34,7 @@ from neurend.models.neural_texture import deferred
 from neurend.models.neural_texture.config import NetworkConfig, NeuralTextureConfig, TextureConfig
 from neurend.models.neural_texture.deferred import Shot, Window
 from neurend.models.neural_texture.method import neural_texture, shader
+from neurend.numerics import materialize_rows
 from neurend.render import rasterize, texture
 from neurend.scenes import textures
 from neurend.scenes.meshes import Mesh
@@ -102,6 +103,7 @@ def parts(
     def sampled(levels: list[Array]) -> Array:
         uv = texture.interpolate(which.uvs, which.uv_faces, fragments)
         found = sum((texture.bilinear(level, uv) for level in levels[1:]), texture.bilinear(levels[0], uv))
+        found = materialize_rows(found)
         view = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), (side, side, 3))
         degree = model.texture.harmonics
         return textures.modulate(found, view, first=3, degree=degree) if degree >= 0 else found
