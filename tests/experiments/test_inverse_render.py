@@ -37,7 +37,7 @@ def test_the_embedded_scene_is_learned_from_disturbed_cameras(tmp_path):
         frames=2,
     )
     table = inverse_render.main(settings)
-    assert len(table.views) == 20
+    assert len(table.rows) == 20
     for known in table.baselines.values():
         assert table.mean['psnr'] > known['psnr'] + 2
     poses = json.loads((tmp_path / 'poses.json').read_text())
