@@ -12,6 +12,8 @@ Both hold `rgb/`, `pose/` (text files, camera-to-world, OpenCV axes) and `intrin
 Intrinsics are read with the first pixel's centre at (0.5, 0.5): a principal point of W / 2 is the middle of the image.
 """
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ import numpy as np
 from neurend import checks
 from neurend.data import frames as frames_lib
 from neurend.data import llff, posed
+from neurend.images import io
 
 _SPLIT_FOLDERS = {'train': ('train',), 'val': ('validation', 'val'), 'test': ('test',)}
 
@@ -62,29 +65,69 @@ def read(
     """
     own = _split_folder(folder, split)
     folder = folder if own is None else own
-    calibration = read_intrinsics(folder / 'intrinsics.txt')
-    images = llff.pictures(folder / 'rgb') if (folder / 'rgb').is_dir() else []
-    poses = sorted((folder / 'pose').glob('*.txt'))
-    if len(images) != len(poses) or not images:
-        raise checks.InputError(
-            f'{folder}: {len(images)} images in rgb/ and {len(poses)} poses in pose/, expected as many'
-        )
-    frames = [_frame(image, pose, calibration) for image, pose in zip(images, poses)]
-    similarity = np.eye(4)
-    similarity[:3, 3] = -calibration.center
-    distance = np.linalg.norm(frames_lib.poses(frames)[:, :3, 3] - calibration.center, axis=-1)
-    checks.finite(f'camera positions of {folder}', distance)
-    ball = np.sqrt(3) / 2 * calibration.scale
-    if near is None:
-        near = calibration.near or max(float(distance.min() - ball), 0.05 * float(distance.min()))
-    if far is None:
-        far = float(distance.max() + ball)
+    calibration, frames = _listed(folder)
     chosen = range(len(frames))
     if own is None:
         chosen = frames_lib.holdout(len(frames), split, test_every=test_every, hold_val=hold_val, what=str(folder))
-    return frames_lib.load(
-        [frames[i] for i in chosen], factor=factor, near=near, far=far, scene_from_source=similarity, what=str(folder)
-    )
+    return _load(folder, calibration, frames, chosen, factor=factor, near=near, far=far)
+
+
+def read_object(folder: Path, *, factor: int = 1) -> tuple[posed.PosedImages, float]:
+    """All views in one folder, whatever folders are beside it, and the side of the object's box.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    calibration, frames = _listed(folder)
+    images = _load(folder, calibration, frames, range(len(frames)), factor=factor, near=None, far=None)
+    return images, calibration.scale
+
+
+def write(folder: str | Path, images: posed.PosedImages, *, scale: float, near: float | None = None) -> Path:
+    """Writes one object's folder, whole or not at all; pictures on white, numbered in the order of the images.
+
+    Args:
+        folder: where; must not exist.
+        images: square, taken with one pinhole camera; the object around the origin.
+        scale: side of the object's box.
+        near: of DeepVoxels' line for it, 0 if unknown; by default none is written, which makes the folder SRN's.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the folder exists; pictures that are not square, or several cameras or a lens, which the format
+            cannot say; a scale that is not positive or a negative near.
+    """
+    folder, cameras = Path(folder), images.cameras
+    if folder.exists():
+        raise checks.InputError(f'{folder}: exists, expected a new folder; choose another or remove this one')
+    if not scale > 0 or (near or 0) < 0:
+        raise checks.InputError(f'scale, near: got {scale}, {near}, expected a positive scale and near from 0')
+    intrinsics = np.concatenate([cameras.focal, cameras.center, cameras.size], axis=-1).astype(np.float64)
+    fx, fy, cx, cy, width, height = intrinsics[0].tolist()
+    if width != height:
+        raise checks.InputError(f'images: got {width:g}x{height:g} pixels, expected square ones; crop them')
+    if cameras.model != 'pinhole' or not np.allclose(intrinsics, intrinsics[:1]) or not np.isclose(fx, fy):
+        raise checks.InputError(
+            f'cameras: got model {cameras.model!r} and focal lengths {fx:g}, {fy:g}, expected one pinhole camera with '
+            'square pixels for all images; undistort and resize them'
+        )
+    building = folder.with_name(f'.{folder.name}.part')
+    shutil.rmtree(building, ignore_errors=True)
+    for part in ('rgb', 'pose'):
+        (building / part).mkdir(parents=True)
+    try:
+        for k, (image, pose) in enumerate(zip(images.images, np.asarray(cameras.world_from_camera, np.float64))):
+            io.write(building / 'rgb' / f'{k:06d}.png', posed.composite(image, 1.0))
+            (building / 'pose' / f'{k:06d}.txt').write_text(' '.join(map(repr, pose.ravel().tolist())) + '\n')
+        lines = [f'{fx!r} {cx!r} {cy!r} 0.', '0. 0. 0.', *([] if near is None else [repr(float(near))])]
+        lines += [repr(float(scale)), f'{int(height)} {int(width)}']
+        (building / 'intrinsics.txt').write_text('\n'.join(lines) + '\n')
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
 
 
 def read_intrinsics(path: Path) -> Calibration:
@@ -121,6 +164,41 @@ def read_intrinsics(path: Path) -> Calibration:
         scale,
         (int(width), int(height)),
         flag and bool(rows[-1][0]),
+    )
+
+
+def _listed(folder: Path) -> tuple[Calibration, list[frames_lib.Frame]]:
+    calibration = read_intrinsics(folder / 'intrinsics.txt')
+    images = llff.pictures(folder / 'rgb') if (folder / 'rgb').is_dir() else []
+    poses = sorted((folder / 'pose').glob('*.txt'))
+    if len(images) != len(poses) or not images:
+        raise checks.InputError(
+            f'{folder}: {len(images)} images in rgb/ and {len(poses)} poses in pose/, expected as many'
+        )
+    return calibration, [_frame(image, pose, calibration) for image, pose in zip(images, poses)]
+
+
+def _load(
+    folder: Path,
+    calibration: Calibration,
+    frames: list[frames_lib.Frame],
+    chosen: Sequence[int],
+    *,
+    factor: int,
+    near: float | None,
+    far: float | None,
+) -> posed.PosedImages:
+    similarity = np.eye(4)
+    similarity[:3, 3] = -calibration.center
+    distance = np.linalg.norm(frames_lib.poses(frames)[:, :3, 3] - calibration.center, axis=-1)
+    checks.finite(f'camera positions of {folder}', distance)
+    ball = np.sqrt(3) / 2 * calibration.scale
+    if near is None:
+        near = calibration.near or max(float(distance.min() - ball), 0.05 * float(distance.min()))
+    if far is None:
+        far = float(distance.max() + ball)
+    return frames_lib.load(
+        [frames[i] for i in chosen], factor=factor, near=near, far=far, scene_from_source=similarity, what=str(folder)
     )
 
 
