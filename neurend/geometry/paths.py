@@ -12,7 +12,7 @@ from neurend import checks
 from neurend.geometry import transforms
 from neurend.geometry.poses import average, check_poses, focus_point
 from neurend.numerics import normalize, safe_norm
-from neurend.typing import Array
+from neurend.typing import Array, Key
 
 _FINE = 1000
 
@@ -197,6 +197,45 @@ def spline(key_poses: Array, num: int, *, closed: bool = False, reach: float | N
     )
     eyes, targets, tops = jnp.split(points, 3, axis=-1)
     return transforms.look_at(eyes, targets, tops - eyes)
+
+
+@functools.partial(jax.jit, static_argnames=('segments', 'steps', 'farthest'))
+def wander(key: Key, poses: Array, *, segments: int = 10, steps: int = 100, farthest: int = 10) -> Array:
+    """A path that crosses a capture again and again, after the test paths of DeepVoxels (Sitzmann et al., 2019).
+
+    From a random view on, each segment goes to a random one of the views whose cameras are farthest away. Between two
+    views lies a screw motion, the shortest way in SE(3), so that poses stay rigid; two cameras that look at one point
+    from the same distance look at it on all the way.
+
+    Args:
+        key: of the choices.
+        poses: [m 4 4] of the capture, m at least 2.
+        segments: number of segments, each begun by the view that the last one ends at.
+        steps: poses of a segment; the path's last pose is one step before the last view.
+        farthest: how many views to choose from, or all others if there are fewer.
+
+    Returns:
+        [segments * steps, 4, 4]
+
+    Raises:
+        InputError: fewer than two poses.
+    """
+    poses = jnp.asarray(poses)
+    count = checks.shape('poses', poses, 'm 4 4')['m']
+    if count < 2:
+        raise checks.InputError(f'poses: got {count}, expected at least 2 to go between')
+    first_key, *keys = jax.random.split(key, segments + 1)
+    share = jnp.arange(steps, dtype=poses.dtype)[:, None] / steps
+
+    def segment(current: Array, segment_key: Key) -> tuple[Array, Array]:
+        distance = safe_norm(poses[:, :3, 3] - poses[current, :3, 3][None])
+        _, candidates = jax.lax.top_k(distance, min(farthest, count - 1))
+        following = jax.random.choice(segment_key, candidates)
+        twist = transforms.se3_log(transforms.compose(transforms.inverse(poses[current]), poses[following]))
+        return following, transforms.compose(poses[current], transforms.se3_exp(share * twist[None]))
+
+    _, path = jax.lax.scan(segment, jax.random.randint(first_key, (), 0, count), jnp.stack(keys))
+    return path.reshape(-1, 4, 4)
 
 
 def from_file(path: str | os.PathLike[str]) -> np.ndarray:

@@ -1,5 +1,6 @@
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,6 +70,35 @@ def test_spline_passes_its_keys_and_stays_rigid(closed):
     np.testing.assert_allclose(path[::2], keys, atol=1e-5)
     still = np.asarray(paths.spline(np.stack([np.eye(4), np.eye(4)]), 3))
     np.testing.assert_allclose(still, np.broadcast_to(np.eye(4), (3, 4, 4)), atol=1e-6)
+
+
+def test_wandering_crosses_the_capture_between_its_views():
+    capture = paths.sphere(30, radius=2.5, center=(1.0, 0.0, -0.5))
+    path = np.asarray(paths.wander(jax.random.key(3), capture, segments=4, steps=12, farthest=5))
+    assert path.shape == (48, 4, 4)
+    # Two cameras at one distance from what they look at go round it.
+    _assert_looks_at(path, [1.0, 0.0, -0.5])
+    np.testing.assert_allclose(np.linalg.norm(path[:, :3, 3] - [1, 0, -0.5], axis=-1), 2.5, rtol=1e-4)
+    apart = np.linalg.norm(path[::12, None, :3, 3] - capture[None, :, :3, 3], axis=-1)
+    visited = apart.argmin(1)
+    np.testing.assert_allclose(path[::12], capture[visited], atol=1e-5)
+    assert all(after in np.argsort(apart[k])[-5:] for k, after in enumerate(visited[1:]))
+    turns = np.einsum('kij,kil->kjl', path[:-1, :3, :3], path[1:, :3, :3])
+    angles = np.arccos(np.clip((np.trace(turns, axis1=1, axis2=2) - 1) / 2, -1, 1)).reshape(-1)
+    for k in range(4):
+        np.testing.assert_allclose(angles[12 * k : 12 * k + 11], angles[12 * k], rtol=2e-3)
+    other = np.asarray(paths.wander(jax.random.key(4), capture, segments=4, steps=12, farthest=5))
+    assert np.abs(other[0] - path[0]).max() > 0.01
+
+
+def test_wandering_of_few_views():
+    pair = paths.orbit(2, radius=1.0)
+    path = np.asarray(paths.wander(jax.random.key(0), pair, segments=3, steps=2))
+    start = int(np.abs(path[0] - np.asarray(pair)).sum((1, 2)).argmin())
+    np.testing.assert_allclose(path[::2], pair[jnp.array([start, 1 - start, start])], atol=1e-5)
+    poses.check_poses('path', path)
+    with pytest.raises(InputError, match='poses: got 1'):
+        paths.wander(jax.random.key(0), pair[:1])
 
 
 def test_reads_a_path_from_a_file(tmp_path):
