@@ -50,27 +50,20 @@ def filming(path: str | Path, *, size: int) -> FilmFn:
     Raises:
         InputError: the file is missing or is none of these.
     """
-    with np.load(checks.file(path, 'face model'), allow_pickle=False) as content:
-        missing = [key for key in _KEYS if key not in content]
-        if missing:
-            raise checks.InputError(f'face model {path}: lacks {", ".join(missing)}; expected an ict_face.npz')
-        model = {key: content[key] for key in _KEYS}
-    neutral, faces = model['vertices'].astype(np.float32), jnp.asarray(model['faces'])
+    model = read(path)
+    faces = jnp.asarray(model['faces'])
     names = model['expression_names'].tolist()
     moves = np.zeros((len(_MOVES), len(names)), np.float32)
     for row, move in enumerate(_MOVES.values()):
         for name, weight in move.items():
             moves[row, names.index(name)] = weight
     deltas = jnp.asarray(np.tensordot(moves, model['expression_deltas'].astype(np.float32), 1))
-    shapes = model['identity_deltas'].astype(np.float32)
     points = jnp.asarray(model['landmarks68'])
     draw = functools.partial(jax.jit(_draw, static_argnames='size'), deltas, faces, points, size=size)
 
     def film(seed: int, moving: Motion) -> HeadClip:
         person = look(seed)
-        coefficients = np.random.default_rng((seed, 4)).normal(size=len(shapes)).astype(np.float32)
-        vertices = jnp.asarray(neutral + np.tensordot(coefficients, shapes, 1))
-        colors = jnp.asarray(paint(neutral, model['landmarks68'], person))
+        vertices, colors = (jnp.asarray(x) for x in somebody(model, seed))
         fixed = [jnp.asarray(x, jnp.float32) for x in (person.backdrop, person.light)]
         weights = np.stack([getattr(moving, name) for name in _MOVES], axis=-1).astype(np.float32)
         pictures = [
@@ -80,6 +73,27 @@ def filming(path: str | Path, *, size: int) -> FilmFn:
         return HeadClip(np.stack([image for image, _ in pictures]), np.stack([marks for _, marks in pictures]))
 
     return film
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of the face model's file by name.
+
+    Raises:
+        InputError: the file is missing or is none of these.
+    """
+    with np.load(checks.file(path, 'face model'), allow_pickle=False) as content:
+        missing = [key for key in _KEYS if key not in content]
+        if missing:
+            raise checks.InputError(f'face model {path}: lacks {", ".join(missing)}; expected an ict_face.npz')
+        return {key: content[key] for key in _KEYS}
+
+
+def somebody(model: dict[str, np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices `[V 3]` at rest, in centimetres, and colours `[V 3]` of the person that a seed stands for."""
+    neutral, shapes = (model[key].astype(np.float32) for key in ('vertices', 'identity_deltas'))
+    coefficients = np.random.default_rng((seed, 4)).normal(size=len(shapes)).astype(np.float32)
+    colors = paint(neutral, model['landmarks68'], look(seed))
+    return neutral + np.tensordot(coefficients, shapes, 1), colors
 
 
 def moving_to(angles: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,23 +152,41 @@ def _draw(
     *,
     size: int,
 ) -> tuple[Array, Array]:
-    fine = _FINE * size
     pivot = jnp.asarray(_PIVOT, jnp.float32)
     world = vertices + jnp.tensordot(weights, deltas, 1)
     world = (world - pivot[None]) @ rotation.T + (pivot + shift)[None]
     pose = transforms.look_at(pivot + jnp.array([0, 0, _DISTANCE]), pivot, jnp.array([0.0, 1, 0]))
-    camera = cameras.make(pose, fine * _DISTANCE / _FIELD, size=(fine, fine))
-    projected = clip.from_camera(camera, world)
+    camera = cameras.make(pose, size * _DISTANCE / _FIELD, size=(size, size))
+    marks = clip.from_camera(camera, world[landmarks])
+    picture = draw(camera, world, faces, colors, light, backdrop, size=size)
+    return picture, marks[:, :2] / marks[:, 3:]
+
+
+def draw(
+    camera: cameras.Camera, vertices: Array, faces: Array, colors: Array, light: Array, backdrop: Array, *, size: int
+) -> Array:
+    """The picture `[size size 3]` uint8 of a mesh with coloured vertices, averaged over `_FINE` x `_FINE` samples.
+
+    Args:
+        camera: of that size.
+        vertices: `[V 3]` in the world.
+        faces: `[F 3]`.
+        colors: `[V 3]` sRGB.
+        light: `[3]` direction towards the lamp in the world, unit.
+        backdrop: `[3]` colour behind.
+        size: of the picture.
+    """
+    fine = _FINE * size
+    projected = clip.from_camera(cameras.resize(camera, _FINE), vertices)
     found = rasterize.rasterize(projected, faces, width=fine, height=fine)
-    attributes = jnp.concatenate([colors, triangles.vertex_normals(world, faces)], axis=-1)
+    attributes = jnp.concatenate([colors, triangles.vertex_normals(vertices, faces)], axis=-1)
     color, normal = jnp.split(texture.interpolate(attributes, faces, found), 2, axis=-1)
     facing = jnp.maximum(normal @ light, 0) / jnp.maximum(jnp.linalg.norm(normal, axis=-1), 1e-6)
     picture = jnp.where(
         (found.face >= 0)[..., None], color * (0.55 + 0.5 * facing)[..., None], backdrop.reshape(1, 1, 3)
     )
     picture = jnp.clip(picture, 0, 1).reshape(size, _FINE, size, _FINE, 3).mean((1, 3))
-    marks = projected[landmarks]
-    return (255 * picture + 0.5).astype(jnp.uint8), marks[:, :2] / marks[:, 3:] / _FINE
+    return (255 * picture + 0.5).astype(jnp.uint8)
 
 
 def _within(polygon: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
