@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry import cameras, clip, triangles
 from neurend.geometry.cameras import Camera
 from neurend.images import color
@@ -127,6 +127,7 @@ def appearance(
     normals = triangles.vertex_normals(vertices, faces)
     topology = jax.tree.map(jnp.asarray, triangles.topology(mesh.faces))
 
+    @draws.quickly
     def init(key: Key) -> State:
         del key
         return states.create(_first(config) | (geometry.params if geometry else {}), stepper)

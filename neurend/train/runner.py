@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh
 
+from neurend import draws
 from neurend.checks import InputError
 from neurend.models.method import Method
 from neurend.models.state import State
@@ -81,7 +82,7 @@ class Runner:
         self.shardings = shardings
         self._say = say
         everywhere = meshes.replicated(mesh)
-        wrap = jax.jit(jax.random.wrap_key_data, out_shardings=everywhere)
+        wrap = jax.jit(lambda data: draws.in_a_row(jax.random.wrap_key_data(data)), out_shardings=everywhere)
         self._key = wrap(np.asarray(jax.random.key_data(key)))
         self._data = meshes.place(source.data, jax.tree.map(lambda _: everywhere, source.data))
         self._programs: dict[Any, Any] = {}

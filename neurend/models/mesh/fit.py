@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry import smoothing, surface, triangles
 from neurend.geometry.cameras import Camera
 from neurend.losses import meshes as regularizers
@@ -82,6 +82,7 @@ def fit(config: FitConfig, *, start: Mesh, size: tuple[int, int], stepper: Stepp
         )
     coarsest = float(np.max(_lengths(start)))
 
+    @draws.quickly
     def init(key: Key) -> State:
         del key
         params, aux = _from_mesh(start, config)

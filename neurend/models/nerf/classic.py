@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry import ndc, sampling
 from neurend.geometry.cameras import Camera
 from neurend.geometry.rays import Rays
@@ -89,6 +89,7 @@ def classic(
     bounds = (near, far) if reference is None else (0.0, 1.0)
     backdrop = None if background == 'none' else jnp.asarray(color(background))
 
+    @draws.quickly
     def init(key: Key) -> State:
         keys = jax.random.split(key, 3)
         position, view = _code_sizes(config)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry.cameras import Camera
 from neurend.geometry.rays import Rays
 from neurend.models.method import Method
@@ -67,6 +67,7 @@ def fast(
     _, rows, columns, _ = start.spans.shape
     pixel_spans = np.asarray(fast_spans.between(jnp.asarray(start.spans)))  # here, or init would fold it as a constant
 
+    @draws.quickly
     def init(key: Key) -> State:
         del key
         field = {

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from neurend import draws
 from neurend.geometry import ndc, sampling
 from neurend.geometry.cameras import Camera
 from neurend.geometry.cones import frustum_gaussians
@@ -90,6 +91,7 @@ def mip(
     bounds = (near, far) if reference is None else (0.0, 1.0)
     backdrop = None if background == 'none' else jnp.asarray(color(background))
 
+    @draws.quickly
     def init(key: Key) -> State:
         keys = jax.random.split(key)
         view_size = 3 + 6 * config.direction_degrees + config.appearance_size

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry.cameras import Camera
 from neurend.images import backbones, color
 from neurend.models import state as states
@@ -108,6 +108,7 @@ def neural_texture(
     chosen, network = config.network, shader(config)
     judge, dynamic = objective.discriminator(config), deferred.dynamic(config)
 
+    @draws.quickly
     def init(key: Key) -> State:
         keys = jax.random.split(key, 4)
         params: dict[str, PyTree] = {'texture': deferred.parameters(keys[0], config)}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.adam import adam
 from neurend.images import backbones
 from neurend.losses import photometric
@@ -93,6 +93,7 @@ def pix2pix(
     adversarial = bool(config.adversarial)
     pair = min(config.frames, 2)
 
+    @draws.quickly
     def init(key: Key) -> State:
         generator_key, dropout_key, judge_key = jax.random.split(key, 3)
         multiple = configs.multiple(config.generator)

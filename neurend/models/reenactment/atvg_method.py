@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.adam import adam
 from neurend.losses import adversarial, photometric
 from neurend.models.method import Method
@@ -124,6 +124,7 @@ def talking_face(config: TalkingFaceConfig, mean: np.ndarray, *, size: tuple[int
     rate = optax.linear_schedule(config.learning_rate, 0.0, max(steps - constant, 1), constant)
     optimizer = adam(rate, b1=config.beta1)
 
+    @draws.quickly
     def init(key: Key) -> State:
         keys = jax.random.split(key)
         picture, points = jnp.zeros((1, size[1], size[0], 3)), jnp.zeros((1, 68, 2))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.adam import adam
 from neurend.models.method import Method
 from neurend.models.pix2pix.parts import bytes_of, descend
@@ -138,6 +138,7 @@ def speech_to_landmarks(
     rate = optax.linear_schedule(config.learning_rate, 0.0, max(steps - constant, 1), constant)
     optimizer = adam(rate, b1=config.beta1)
 
+    @draws.quickly
     def init(key: Key) -> State:
         silence = jnp.zeros((1, 1, rows, coefficients))
         params = network.init(key, silence, jnp.zeros((1, config.components)))['params']

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry import grids
 from neurend.models.method import Method
 from neurend.models.state import State
@@ -90,6 +90,7 @@ def detector(config: DetectorConfig, *, joints: int, steps: int) -> Method:
     network, scores = _network(config, joints)
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, max(steps, 1)))
 
+    @draws.quickly
     def init(key: Key) -> State:
         side = 2**config.depth
         params = network.init(key, jnp.zeros((1, side, side, 3)))['params']

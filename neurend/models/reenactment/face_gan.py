@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.images import backbones, metrics
 from neurend.losses import photometric
 from neurend.models.method import Method
@@ -119,6 +119,7 @@ def face_gan(
     rate = optax.linear_schedule(config.learning_rate, 0.0, max(steps - constant, 1), constant)
     optimizer = optax.adam(rate, b1=config.beta1)
 
+    @draws.quickly
     def init(key: Key) -> State:
         face_key, dropout_key, judge_key = jax.random.split(key, 3)
         multiple = configs.multiple(config.generator)

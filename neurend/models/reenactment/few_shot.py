@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.images import backbones
 from neurend.losses import photometric
 from neurend.models.method import Method
@@ -83,6 +83,7 @@ def few_shot(
     embedder, generator, judge = networks(config, people=people)
     adam = optimizers(config, steps)
 
+    @draws.quickly
     def init(key: Key) -> State:
         keys: dict[str, Key] = dict(zip(('embedder', 'generator', 'discriminator'), jax.random.split(key, 3)))
         picture = jnp.zeros((1, size[1], size[0], 3))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.images import backbones
 from neurend.losses import photometric
 from neurend.models.method import Method
@@ -65,6 +65,7 @@ def fine_tuning(
         jax.jit(lambda *known: _personal(embedder, *known))(learned, references, reference_conditions)
     )
 
+    @draws.quickly
     def init(key: Key) -> State:
         del key
         params, aux = jax.tree.map(jnp.array, start)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.images import backbones
 from neurend.losses import perceptual, photometric
 from neurend.models import state as states
@@ -100,6 +100,7 @@ def textured_avatar(
         raise checks.InputError('vgg: expected weights where config.perceptual is not 0, and None elsewhere')
     network = GlobalGenerator(textured.CHANNELS, config.width, config.halvings, config.blocks, activation='none')
 
+    @draws.quickly
     def init(key: Key) -> State:
         side = 2 * network.multiple  # parameters do not depend on it
         params = network.init(key, jnp.zeros((1, side, side, channels)))['params']
