@@ -5,7 +5,7 @@ from types import ModuleType
 
 from neurend.checks import InputError
 
-_PACKAGES = {'fast_simplification': 'fast-simplification'}
+_PACKAGES = {'fast_simplification': 'fast-simplification', 'skimage.measure': 'scikit-image'}
 
 
 def library(module: str) -> ModuleType:
