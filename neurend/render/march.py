@@ -219,7 +219,7 @@ def render(
         rays, near, far, steps, relaxation, tolerance: as for `trace`.
         background: `... c` or `c`, put behind; by default none, so that the colour is multiplied by alpha.
         softness: if given, alpha is a sigmoid of the least distance along the ray over this length, in world units, so
-            that silhouettes have gradients; else it is 1 where there is a hit, and has none.
+            that silhouettes have gradients (not outlines before another surface); else it is 1 where there is a hit.
 
     Returns:
         A Rendering over `...` with normals (zero where nothing is hit); extras hold 'hit' and 'steps' as in `Hits`.

@@ -71,6 +71,23 @@ def test_the_example_of_meshes_shows_a_ring_and_has_gradients():
 
 
 @pytest.mark.slow
+def test_the_example_of_distance_functions_shows_a_ring_around_a_ball():
+    names = {}
+    blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'README.md').read_text(), re.DOTALL | re.MULTILINE)
+    (code,) = (block for block in blocks if 'distances.union' in block)
+    exec(compile(code, 'README.md', 'exec'), names)
+    covered = (np.asarray(names['saturn']) < 0.97).any(-1)
+    # Ball, gap, ring, background along the row through the middle.
+    assert covered[32, 32] and not covered[32, 18] and covered[32, 6] and not covered[[2, 61]].any()
+    draw, eye = jax.jit(names['picture']), names['eye']
+    for step, slope in ((jax.numpy.zeros(3), names['thicker']), (jax.numpy.array([0.0, 0, 1]), names['moved'][2])):
+        h = 5e-3
+        tubes = (0.25 + h, 0.25 - h) if not step.any() else (0.25, 0.25)
+        after, before = (draw(tube, eye + sign * h * step).mean() for tube, sign in zip(tubes, (1, -1)))
+        assert float(slope) == pytest.approx(float(after - before) / (2 * h), rel=0.05)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings('default')
 def test_the_page_on_translation_paints_the_person(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
