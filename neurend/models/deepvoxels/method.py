@@ -1,0 +1,179 @@
+"""DeepVoxels as a method of the training loop (Sitzmann, Thies, Heide, Niessner, Wetzstein and Zollhoefer, 2019)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from neurend import checks
+from neurend.geometry import cameras
+from neurend.geometry.cameras import Camera
+from neurend.losses import adversarial, photometric
+from neurend.models.deepvoxels import networks
+from neurend.models.deepvoxels.config import DeepVoxelsConfig
+from neurend.models.method import Method
+from neurend.models.nerf import evaluation
+from neurend.models.nerf.evaluation import Example
+from neurend.models.state import State
+from neurend.render import lift
+from neurend.render.lift import Cube
+from neurend.render.rendering import Rendering
+from neurend.typing import Array, Key, Metrics, PyTree
+
+_WHITE = np.ones(3, np.float32)
+
+
+def deepvoxels(
+    config: DeepVoxelsConfig, cube: Cube, *, size: tuple[int, int], optimizer: optax.GradientTransformation
+) -> Method:
+    """Makes the method: features of photographs are lifted into a volume, and a camera's view of it becomes a picture.
+
+    `state.params` holds the networks by name, and 'volume' where it is learned; otherwise `state.aux['volume']`,
+    [n n n c], is what all steps so far have integrated. Batches are `neurend.data.nearest_views.NearestViews`; `render`
+    takes a `Camera` of the photographs' size. Pictures hold the background of the photographs. `Rendering.depth` is
+    soft, of the size of the feature maps and enlarged; its `extras` have 'visibility', [h w d], and 'planes', [d].
+
+    Args:
+        config: see there.
+        cube: where the volume lies, in the world of the cameras.
+        size: (width, height) of photographs, multiples of `config.multiple`.
+        optimizer: of all that is learned, the discriminator's too.
+
+    Returns:
+        A Method; `evaluate` takes an `Example` of `neurend.models.nerf.evaluation`, which is put on white.
+
+    Raises:
+        InputError: photographs whose sides cannot be halved so often.
+    """
+    if any(side % config.multiple for side in size):
+        raise checks.InputError(
+            f'size: got photographs of {size[0]} x {size[1]}, expected multiples of {config.multiple}, which can be '
+            'halved as often as the model does; reduce depth or occlusion_depth, or resize the photographs'
+        )
+    map_size = (size[0] // 2**config.halvings, size[1] // 2**config.halvings)
+    cube = Cube(jnp.asarray(cube.center, jnp.float32), jnp.asarray(cube.side, jnp.float32))
+    offset = 0.0 if config.released else 0.5
+    parts = {
+        'extractor': networks.FeatureExtractor(config),
+        'integration': networks.Integration(config),
+        'inpainting': networks.Inpainting(config),
+        'occlusion': networks.Occlusion(config) if config.occlusion != 'none' else networks.Flattening(config),
+        'renderer': networks.Renderer(config),
+        'discriminator': networks.Discriminator(config),
+    }
+    learned = config.volume == 'learned'
+    unused = {'extractor', 'integration'} if learned else set()
+    unused |= set() if config.inpainting else {'inpainting'}
+    unused |= set() if config.adversarial else {'discriminator'}
+
+    def apply(params: PyTree, name: str, *inputs: Array, key: Key | None = None) -> Array:
+        options: dict[str, Any] = {} if key is None else {'deterministic': False, 'rngs': {'dropout': key}}
+        found = parts[name].apply({'params': params[name]}, *inputs, **options)
+        assert isinstance(found, Array)
+        return found
+
+    def init(key: Key) -> State:
+        side, (width, height) = config.grid_dim, map_size
+        volume = jnp.zeros((1, side, side, side, config.features))
+        picture = jnp.zeros((1, size[1], size[0], 3))
+        shapes = {
+            'extractor': (picture,),
+            'integration': (volume, volume),
+            'inpainting': (volume,),
+            'occlusion': (jnp.zeros((1, height, width, config.planes, config.features)),),
+            'renderer': (jnp.zeros((1, height, width, config.features)),),
+            'discriminator': (picture,),
+        }
+        keys = dict(zip((*parts, 'volume'), jax.random.split(key, len(parts) + 1)))
+        params = {name: parts[name].init(keys[name], *shapes[name])['params'] for name in parts if name not in unused}
+        if learned:
+            params['volume'] = 0.1 * jax.random.normal(keys['volume'], volume.shape[1:])
+        aux = None if learned else {'volume': volume[0]}
+        return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), aux=aux)
+
+    def at_map(camera: Camera) -> Camera:
+        """The camera of a feature map."""
+        camera = cameras.resize(camera, 2.0**-config.halvings)
+        return dataclasses.replace(camera, center=camera.center + 0.5) if config.released else camera
+
+    def observed(params: PyTree, pictures: Any) -> Array:
+        maps = apply(params, 'extractor', pictures.rgb - 0.5)
+        points = lift.cell_centers(cube, config.grid_dim, offset=offset)
+        views = [lift.lift(maps[k], at_map(pictures.camera[k]), points) for k in range(len(maps))]
+        return lift.mean(views)[0]
+
+    def filled(params: PyTree, volume: Array) -> Array:
+        return apply(params, 'inpainting', volume[None])[0] if config.inpainting else volume
+
+    def depths(camera: Camera) -> Array:
+        if config.released:
+            return config.near + jnp.arange(config.planes) * cube.side / config.grid_dim
+        return lift.plane_depths(camera, cube, config.planes, span=config.span)
+
+    def draw(params: PyTree, volume: Array, camera: Camera, key: Key | None) -> Rendering:
+        """A picture [H W 3] with the soft depth of the feature map."""
+        planes = depths(camera)
+        seen = lift.resample(volume, cube, at_map(camera), planes, map_size, offset=offset)
+        found = apply(params, 'occlusion', seen[None])[0]
+        if config.occlusion == 'none':
+            weights, depth = None, jnp.zeros(map_size[::-1])
+        else:
+            weights, depth = lift.visibility(found, planes)
+            found = lift.collapse(weights, seen) / (config.planes if config.released else 1)
+        rgb = apply(params, 'renderer', found[None], key=key)[0] + 0.5
+        extras = {} if weights is None else {'visibility': weights, 'planes': planes}
+        return Rendering(rgb, jnp.ones(rgb.shape[:2]), depth, extras=extras)
+
+    def loss(params: PyTree, volume: Array, key: Key, batch: Any) -> tuple[Array, tuple[Array, Metrics]]:
+        keys = jax.random.split(key, 2 + len(batch.target.rgb))
+        if learned:
+            volume = params['volume']
+        else:
+            new = observed(params, batch.source)
+            volume = apply(params, 'integration', volume[None], new[None], key=keys[0])[0]
+        whole = filled(params, volume)
+        pictures = [draw(params, whole, batch.target.camera[k], keys[2 + k]).rgb for k in range(len(batch.target.rgb))]
+        inner = slice(config.border, -config.border or None)
+        rgb, truth = jnp.stack(pictures)[:, inner, inner], batch.target.rgb[:, inner, inner]
+        values = {'l1': photometric.l1(rgb, truth), 'psnr': photometric.psnr(photometric.mse(rgb, truth))}
+        total = config.l1 * values['l1']
+        if config.adversarial:
+            objective = adversarial.objective('non_saturating')
+            still = jax.lax.stop_gradient(params)
+
+            def judge(params: PyTree, pictures: Array) -> Array:
+                return apply(params, 'discriminator', pictures - 0.5, key=keys[1])
+
+            values['adversarial'] = objective.generator(judge(still, rgb))
+            fake = judge(params, jax.lax.stop_gradient(rgb))
+            values['discriminator'] = objective.discriminator(judge(params, truth), fake) / 2
+            total = total + config.adversarial * values['adversarial'] + values['discriminator']
+        return total, (jax.lax.stop_gradient(volume), values)
+
+    def step(key: Key, state: State, batch: Any) -> tuple[State, Metrics]:
+        told = 'The method was made for photographs of this size'
+        checks.shape('batch.target.rgb', batch.target.rgb, f'n {size[1]} {size[0]} 3', told)
+        volume = None if learned else state.aux['volume']
+        (value, (volume, values)), grads = jax.value_and_grad(loss, has_aux=True)(state.params, volume, key, batch)
+        updates, optimizers = optimizer.update(grads, state.optimizer, state.params)
+        new = {'params': optax.apply_updates(state.params, updates), 'optimizer': optimizers}
+        aux = None if learned else {'volume': volume}
+        return dataclasses.replace(state, step=state.step + 1, aux=aux, **new), {'loss': value, **values}
+
+    def render(state: State, camera: Camera) -> Rendering:
+        params = state.weights
+        volume = params['volume'] if learned else state.aux['volume']
+        found = draw(params, filled(params, volume), camera, None)
+        depth = jax.image.resize(found.depth, size[::-1], 'linear')
+        return dataclasses.replace(found, depth=depth)
+
+    drawn = jax.jit(render)
+
+    def evaluate(state: State, example: Example) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        found = jax.device_get(drawn(state, jax.tree.map(jnp.asarray, example.camera)))
+        return evaluation.compare(found, example, background=_WHITE)
+
+    return Method(init, step, render, evaluate)
