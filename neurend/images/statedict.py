@@ -33,6 +33,7 @@ _DTYPES = {
     'ByteStorage': np.uint8,
     'BoolStorage': np.bool_,
 }
+_NESTED = ('state_dict', 'model')
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
@@ -48,7 +49,7 @@ class _Tensor(NamedTuple):
 def read(path: str | os.PathLike[str], *, what: str = 'weights') -> dict[str, np.ndarray]:
     """Reads named arrays from `.npz`, or from a PyTorch state dict (`.pth`, `.pt`) without executing it.
 
-    Entries that are not tensors are left out; a state dict nested under 'state_dict' is found.
+    Entries that are not tensors are left out; a state dict nested under 'state_dict' or 'model' is found.
 
     Args:
         path: of the file.
@@ -137,8 +138,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _arrays(tree: Any, storage: Callable[[str], bytes]) -> dict[str, np.ndarray]:
-    if isinstance(tree, Mapping) and isinstance(tree.get('state_dict'), Mapping):
-        tree = tree['state_dict']
+    for nested in _NESTED:
+        if isinstance(tree, Mapping) and isinstance(tree.get(nested), Mapping):
+            tree = tree[nested]
     if not isinstance(tree, Mapping):
         raise InputError(f'holds a {type(tree).__name__}, expected a table of named tensors')
     buffers: dict[str, bytes] = {}
