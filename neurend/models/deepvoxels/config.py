@@ -82,8 +82,7 @@ class DeepVoxelsConfig:
             )
         if self.occlusion == 'volume' and self.planes % 2**self.occlusion_depth:
             raise InputError(
-                f'planes, occlusion_depth: got {self.planes} planes, expected a multiple of '
-                f'{2**self.occlusion_depth}'
+                f'planes, occlusion_depth: got {self.planes} planes, expected a multiple of {2**self.occlusion_depth}'
             )
         if not (0 <= self.dropout < 1 and 0 <= self.gate_dropout < 1):
             raise InputError(f'dropout, gate_dropout: got {self.dropout} and {self.gate_dropout}, expected parts of 1')
