@@ -9,13 +9,15 @@ import optax
 import pytest
 
 from neurend.checks import InputError
-from neurend.losses import adversarial
+from neurend.images import backbones
+from neurend.losses import adversarial, perceptual
 from neurend.models.neural_texture import deferred, objective
 from neurend.models.neural_texture.config import NetworkConfig, NeuralTextureConfig, TextureConfig
 from neurend.models.neural_texture.deferred import Shot
 from neurend.models.neural_texture.method import Code, neural_texture
 from neurend.models.neural_texture.objective import Drawn
 from neurend.train.step import stepper
+from tests.losses import test_perceptual
 from tests.models.neural_texture.test_method import SIZE, SMALL, torus, views
 
 SIDE = 24
@@ -60,6 +62,26 @@ def test_color_counts_where_the_texture_is_seen():
     squares = np.square(rgb - truth).mean()
     np.testing.assert_allclose(loss, squares + 0.5 * color, rtol=1e-5)
     np.testing.assert_allclose(values['psnr'], -10 * np.log10(squares), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_classifier_is_asked_about_the_pictures_alone(tmp_path):
+    test_perceptual.write(tmp_path / 'vgg19.npz', test_perceptual.VGG19)
+    vgg, drawn = backbones.load(tmp_path / 'vgg19.npz', 'vgg19'), windows(jax.random.key(3))
+    config = NeuralTextureConfig(perceptual=0.2, vgg='vgg19.npz', color=0.5)
+    truth = jnp.stack([each.truth for each in drawn])
+
+    def total(rgb, flat, vgg):
+        given = [each._replace(rgb=picture, flat=under) for each, picture, under in zip(drawn, rgb, flat)]
+        return objective.total(config, given, layered=True, vgg=vgg, judge=None)[0]
+
+    gradients = jax.jit(jax.value_and_grad(total, (0, 1)))
+    rgb, flat = (jnp.stack([getattr(each, name) for each in drawn]) for name in ('rgb', 'flat'))
+    (loss, found), (without, plain) = (gradients(rgb, flat, weights) for weights in (vgg, None))
+    value, slope = jax.jit(jax.value_and_grad(lambda x: 0.2 * perceptual.distance(vgg, x, truth)))(rgb)
+    np.testing.assert_allclose(loss - without, value, rtol=1e-4)
+    np.testing.assert_allclose(found[0] - plain[0], slope, atol=1e-3 * float(jnp.abs(slope).max()))
+    np.testing.assert_allclose(found[1], plain[1], atol=1e-9)
 
 
 def test_a_code_changes_one_level_of_the_texture():
