@@ -1,15 +1,17 @@
 """Sphere tracing (Hart, 1996): first hits of rays with the zero level of a distance function.
 
 A distance function is `distance_fn(points) -> distances` of world points `... 3`: positive outside, negative inside,
-and nowhere more than the true distance to the surface (less is slower, more may jump over thin parts). It may close
-over whatever it needs, parameters under differentiation included.
+and nowhere more than the true distance to the surface (less is slower, more may jump over thin parts). It treats points
+one by one, and may close over whatever it needs, parameters under differentiation included.
 
 Gradients are those of the implicit function at the hit: the search itself is not differentiated, so that memory does
 not grow with its steps. They reach rays, hence cameras, and whatever the distance function closes over, in reverse and
 in forward mode, under `jit` and `vmap`, without a custom rule that would forbid one of them.
 """
 
+import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -20,6 +22,7 @@ from neurend.geometry.rays import Rays
 from neurend.numerics import normalize, safe_norm
 from neurend.render import compositing
 from neurend.render.rendering import Rendering
+from neurend.render.volume import compact
 from neurend.typing import Array
 
 DistanceFn = Callable[[Array], Array]
@@ -27,6 +30,7 @@ ColorFn = Callable[[Array, Array, Array], Array]
 """`(points, normals, viewdirs) -> colours`, `... 3` each and `... c`."""
 
 _PROBES = 6  # a crossing is looked for up to 2^6 tolerances away from where the march ended
+_TOGETHER, _LEAST_ROOM = 16, 1024  # steps between choices of the rays that go on; how many of them at least
 _SLOPE = 1e-3  # least cosine between ray and normal that gradients divide by
 
 
@@ -64,7 +68,7 @@ def trace(
         distance_fn: see the module.
         rays: any leading dims `...`; directions of any length.
         near, far: `...` or numbers, where in t the search begins and ends.
-        steps: at most so many; rays that have not arrived by then miss. The loop ends with the last ray.
+        steps: at most so many; rays that have not arrived by then miss.
         relaxation: factor of steps, 1 up to below 2. Above 1 the march is over-relaxed (Keinert et al., 2014): where
             the balls around successive points do not overlap, a ray goes back, and on with factor 1.
         tolerance: distance at which a ray has arrived, in world units.
@@ -87,39 +91,20 @@ def trace(
             f'steps, bisections, tolerance: got {steps}, {bisections}, {tolerance}, expected at least 1, 0 and above 0'
         )
     line = _Line(distance_fn, rays, near, far)
-    start = line.distance(line.near)
-    side = jnp.where(start < 0, -1, 1).astype(start.dtype)
-
-    def going(state: tuple[Array, ...]) -> Array:
-        count, done = state[0], state[5]
-        return (count < steps) & ~jnp.all(done)
-
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        count, t, before, ball, factor, done, hit, asked = state
-        value = side * line.distance(t)
-        apart = (factor > 1) & (value + ball < (t - before) * line.speed)
-        arrived = ~apart & (value < tolerance)
-        ended = arrived | (~apart & (t >= line.far))
-        onward = jnp.minimum(t + factor * value / line.speed, line.far)
-        moves = ~done & ~ended
-        return (
-            count + 1,
-            jnp.where(moves, jnp.where(apart, before + ball / line.speed, onward), t),
-            jnp.where(moves & ~apart, t, before),
-            jnp.where(moves & ~apart, value, ball),
-            jnp.where(moves & apart, 1, factor),
-            done | ended,
-            jnp.where(done, hit, arrived),
-            asked + jnp.where(done, 0, 1),
-        )
-
-    near_t, none = line.near, jnp.zeros(rays.shape, bool)
-    factor = jnp.full_like(near_t, relaxation)
-    count, zeros = jnp.zeros((), jnp.int32), jnp.zeros(rays.shape, jnp.int32)
-    state = (count, near_t, near_t, jnp.zeros_like(near_t), factor, none, none, zeros)
-    _, t, before, _, _, _, hit, asked = jax.lax.while_loop(going, step, state)
-    t = _refine(line, side, t, before, tolerance=tolerance, bisections=bisections)
-    t = jnp.where(hit, attach(distance_fn, rays, t), line.far)
+    side = jnp.where(line.distance(line.near) < 0, -1, 1).astype(line.near.dtype)
+    start = _March(
+        t=line.near,
+        before=line.near,
+        ball=jnp.zeros_like(line.near),
+        factor=jnp.full_like(line.near, relaxation),
+        asked=jnp.zeros(line.near.shape, jnp.int32),
+        done=jnp.zeros(line.near.shape, bool),
+        hit=jnp.zeros(line.near.shape, bool),
+    )
+    found = _march(line, side, start, steps=steps, tolerance=tolerance)
+    t = _refine(line, side, found.t, found.before, tolerance=tolerance, bisections=bisections)
+    t, hit, asked = (part.reshape(rays.shape) for part in (jnp.where(found.hit, t, line.far), found.hit, found.asked))
+    t = jnp.where(hit, attach(distance_fn, rays, t), t)
     return Hits(t=t, hit=hit, points=_at(rays, t), steps=asked)
 
 
@@ -137,10 +122,7 @@ def attach(distance_fn: DistanceFn, rays: Rays, t: Array) -> Array:
 
 
 def normals(distance_fn: DistanceFn, points: Array) -> Array:
-    """Unit normals `... 3` at points `... 3`: the direction in which the distance grows, by automatic differentiation.
-
-    The function must treat points one by one.
-    """
+    """Unit normals `... 3` at points `... 3`: where the distance grows, by automatic differentiation."""
     return normalize(jax.grad(lambda x: jnp.sum(distance_fn(x)))(points))
 
 
@@ -194,7 +176,7 @@ def least_distance(
         return jnp.where(slope < 0, middle, low), jnp.where(slope < 0, high, middle)
 
     low, high = jax.lax.fori_loop(0, bisections, halve, (low, high))
-    t = 0.5 * (low + high)
+    t = (0.5 * (low + high)).reshape(rays.shape)
     return distance_fn(_at(rays, t)), t
 
 
@@ -245,28 +227,106 @@ def render(
     )
 
 
+class _March(NamedTuple):
+    """A search under way, all [n]: the point, the last one known to be outside and its ball, and how it stands."""
+
+    t: Array
+    before: Array
+    ball: Array
+    factor: Array
+    asked: Array
+    done: Array
+    hit: Array
+
+
 class _Line:
-    """What a search sees of rays and distance function: their values, without derivatives."""
+    """What a search sees of rays [n] and distance function: their values, without derivatives."""
 
     def __init__(self, distance_fn: DistanceFn, rays: Rays, near: Array | float, far: Array | float):
-        frozen = jax.tree.map(jax.lax.stop_gradient, rays)
-        dtype = frozen.directions.dtype
-        # What the function closes over becomes arguments, for a loop whose body has no gradient to trace.
-        called, consts = jax.closure_convert(distance_fn, frozen.origins)
-        consts = jax.lax.stop_gradient(consts)
-        self.near, self.far = (
-            jax.lax.stop_gradient(jnp.broadcast_to(jnp.asarray(end, dtype), rays.shape)) for end in (near, far)
-        )
-        self.speed = safe_norm(frozen.directions)
-        self._rays, self._called = frozen, lambda points: called(points, *consts)
-        found = jax.eval_shape(self._called, frozen.origins).shape
-        if found != rays.shape:
+        stop = jax.lax.stop_gradient
+        self.origins, self.directions = (stop(leaf).reshape(-1, 3) for leaf in (rays.origins, rays.directions))
+        ends = (jnp.broadcast_to(jnp.asarray(end, self.origins.dtype), rays.shape) for end in (near, far))
+        self.near, self.far = (stop(end).reshape(-1) for end in ends)
+        self.speed = safe_norm(self.directions)
+        self._given = distance_fn
+        self._called = _without_derivatives(distance_fn, self.origins)
+        found = jax.eval_shape(self._called, self.origins).shape
+        if found != self.near.shape:
             raise checks.InputError(
-                f'distance_fn: got shape {found} for points {(*rays.shape, 3)}, expected {rays.shape}'
+                f'distance_fn: got shape {found} for points {self.origins.shape}, expected {self.near.shape}'
             )
 
+    def parts(self, count: int) -> Callable[[Array], '_Line']:
+        """What gives some of the rays by their numbers [count]."""
+        called = _without_derivatives(self._given, self.origins[:count])
+
+        def part(index: Array) -> '_Line':
+            line = copy.copy(self)
+            line._called = called
+            line.origins, line.directions = self.origins[index], self.directions[index]
+            line.near, line.far, line.speed = self.near[index], self.far[index], self.speed[index]
+            return line
+
+        return part
+
     def distance(self, t: Array) -> Array:
-        return self._called(_at(self._rays, t))
+        return self._called(self.origins + t[:, None] * self.directions)
+
+
+def _without_derivatives(fn: DistanceFn, points: Array) -> DistanceFn:
+    """The function, for as many points. What it closes over becomes arguments, which loops need not differentiate."""
+    called, consts = jax.closure_convert(fn, points)
+    consts = jax.lax.stop_gradient(consts)
+    return lambda points: called(points, *consts)
+
+
+def _march(line: _Line, side: Array, start: _March, *, steps: int, tolerance: float) -> _March:
+    """The march of all rays. The few that take long go on together, so that the others do not wait for them."""
+    count = len(line.near)
+    room = max(count // 8, _LEAST_ROOM)
+    if room >= count:
+        return _advance(line, side, start, steps=steps, more=steps, tolerance=tolerance)
+    state = _advance(line, side, start, steps=steps, more=_TOGETHER, tolerance=tolerance)
+    part_of = line.parts(room)
+
+    def some(state: _March) -> _March:
+        chosen = compact(~state.done, room)
+        index = jnp.minimum(chosen.index, count - 1)
+        part = _March(*(leaf[index] for leaf in state))
+        part = part._replace(done=part.done | ~chosen.mask)
+        part = _advance(part_of(index), side[index], part, steps=steps, more=_TOGETHER, tolerance=tolerance)
+        return _March(*(whole.at[chosen.index].set(new, mode='drop') for whole, new in zip(state, part)))
+
+    return jax.lax.while_loop(lambda state: ~jnp.all(state.done), some, state)
+
+
+def _advance(line: _Line, side: Array, start: _March, *, steps: int, more: int, tolerance: float) -> _March:
+    """Up to `more` steps of rays that are not done; a ray that has had `steps` is done."""
+
+    def going(carry: tuple[Array, _March]) -> Array:
+        return (carry[0] < more) & ~jnp.all(carry[1].done)
+
+    def step(carry: tuple[Array, _March]) -> tuple[Array, _March]:
+        count, state = carry
+        t, before, ball, factor, asked, done, hit = state
+        value = side * line.distance(t)
+        apart = (factor > 1) & (value + ball < (t - before) * line.speed)
+        arrived = ~apart & (value < tolerance)
+        ended = arrived | (~apart & (t >= line.far))
+        onward = jnp.minimum(t + factor * value / line.speed, line.far)
+        moves = ~done & ~ended
+        asked = asked + jnp.where(done, 0, 1)
+        return count + 1, _March(
+            t=jnp.where(moves, jnp.where(apart, before + ball / line.speed, onward), t),
+            before=jnp.where(moves & ~apart, t, before),
+            ball=jnp.where(moves & ~apart, value, ball),
+            factor=jnp.where(moves & apart, 1, factor),
+            asked=asked,
+            done=done | ended | (asked >= steps),
+            hit=jnp.where(done, hit, arrived),
+        )
+
+    return jax.lax.while_loop(going, step, (jnp.zeros((), jnp.int32), start))[1]
 
 
 def _at(rays: Rays, t: Array) -> Array:

@@ -1,5 +1,6 @@
 """Signed distance functions `points [... 3] -> [...]`, negative inside: what `neurend.render.march` draws."""
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -35,14 +36,16 @@ def box(size: Array | tuple[float, float, float] = (1.0, 1.0, 1.0), center: Arra
     def distance(points: Array) -> Array:
         local, half = align((_moved(points, center), 1), (floating(size) / 2, 1))
         beyond = jnp.abs(local) - half
-        return safe_norm(jnp.maximum(beyond, 0)) + jnp.minimum(jnp.max(beyond, axis=-1), 0)
+        # Two by two: the derivative of a maximum along an axis compares with it, and is NaN where XLA rounds anew.
+        x, y, z = (beyond[..., axis] for axis in range(3))
+        return safe_norm(jnp.maximum(beyond, 0)) + jnp.minimum(jnp.maximum(jnp.maximum(x, y), z), 0)
 
     return distance
 
 
 def union(*parts: DistanceFn) -> DistanceFn:
     """All of the parts; exact outside, no more than the true distance inside."""
-    return lambda points: jnp.min(jnp.stack([part(points) for part in parts]), axis=0)
+    return lambda points: functools.reduce(jnp.minimum, [part(points) for part in parts])
 
 
 def grid(values: Array, low: Array | tuple[float, ...], high: Array | tuple[float, ...]) -> DistanceFn:

@@ -10,7 +10,7 @@ from neurend.checks import InputError
 from neurend.geometry import cameras, clip, intersect, rotations, transforms
 from neurend.geometry.rays import Rays
 from neurend.render import march, rasterize, texture
-from neurend.scenes import distances, primitives
+from neurend.scenes import distances, level_sets, primitives
 
 SIZE = 24
 EYE = jnp.array([0.3, -3.0, 0.8])
@@ -214,6 +214,56 @@ def test_agrees_with_the_rasterizer():
         np.testing.assert_allclose(depth[both], hits.t[both], atol=5e-3)
 
 
+def test_grids_of_distances_are_marched_and_learn():
+    rays = rays_of(view())
+    low, high = (-1.1, -1.1, -0.5), (1.1, 1.1, 0.5)
+    values = jnp.asarray(level_sets.sample(distances.torus(0.7, 0.25), low, high, 40))
+    grid, exact = traced(distances.grid(values, low, high), rays), traced(distances.torus(0.7, 0.25), rays)
+    assert (grid.hit != exact.hit).sum() <= 6
+    facing = jnp.abs((march.normals(distances.torus(0.7, 0.25), exact.points) * rays.viewdirs).sum(-1)) > 0.3
+    both = grid.hit & exact.hit & facing
+    assert both.sum() > 80
+    np.testing.assert_allclose(grid.t[both], exact.t[both], atol=0.02)
+
+    # Moving the level by h moves hits by h over the cosine, whatever corners the rays have met.
+    def depth(change):
+        hits = march.trace(distances.grid(values + change, low, high), rays, near=0.5, far=6.0)
+        return jnp.where(both, hits.t, 0)
+
+    def moved(h):
+        return depth(jnp.full_like(values, h))
+
+    by_corner = jax.jit(jax.grad(lambda change: depth(change).sum()))(jnp.zeros_like(values))
+    along = jax.jit(lambda h: jax.jvp(moved, (h,), (1.0,))[1])(0.0)
+    np.testing.assert_allclose(by_corner.sum(), along.sum(), rtol=1e-4)
+    h = 2e-3
+    differences = (moved(h) - moved(-h)) / (2 * h)
+    # A few rays pass from a rim to what is behind it, or from cell to cell.
+    assert (jnp.abs(along - differences) > 0.1 * jnp.abs(differences)).sum() <= 0.08 * both.sum()
+
+
+def test_the_rays_that_take_long_go_on_together():
+    size = 80
+    rays = rays_of(view(size=size), size)
+    floor = distances.box((4.0, 4.0, 0.1), jnp.array([0.0, 0, -0.7]))
+
+    def depth(tube, rays):
+        scene = distances.union(distances.torus(0.8, tube), floor)
+        hits = march.trace(scene, rays, near=0.5, far=9.0, steps=200, relaxation=1.2)
+        return hits.t.sum(), hits
+
+    trace = jax.jit(jax.grad(depth, has_aux=True))
+    slope, together = trace(0.2, rays)
+    assert size**2 > 4 * march._LEAST_ROOM and together.steps.max() > 4 * march._TOGETHER
+    parts = [trace(0.2, jax.tree.map(lambda leaf, k=k: leaf[k : k + 8], rays)) for k in range(0, size, 8)]
+    np.testing.assert_allclose(slope, sum(part for part, _ in parts), rtol=1e-4)
+    alone = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(hits for _, hits in parts))
+    np.testing.assert_array_equal(together.hit, alone.hit)
+    np.testing.assert_allclose(together.t, alone.t, atol=1e-4)
+    apart = jnp.abs(together.steps - alone.steps)
+    assert apart.max() <= 2 and (apart > 0).mean() < 0.01
+
+
 def test_normals_are_those_of_the_shape():
     hits = traced(distances.sphere(0.9), rays_of(view()))
     np.testing.assert_allclose(
@@ -277,7 +327,7 @@ def test_bad_input():
     ):
         with pytest.raises(InputError, match=match):
             march.trace(distances.sphere(), rays, near=0.0, far=1.0, **options)
-    with pytest.raises(InputError, match=r'distance_fn: got shape \(24, 24, 1\)'):
+    with pytest.raises(InputError, match=r'distance_fn: got shape \(576, 1\)'):
         march.trace(lambda x: distances.sphere()(x)[..., None], rays, near=0.0, far=1.0)
     with pytest.raises(InputError, match='softness'):
         march.render(distances.sphere(), lambda x, n, v: x, rays, near=0.0, far=1.0, softness=0.0)
