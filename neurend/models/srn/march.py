@@ -80,7 +80,8 @@ def lstm(params: PyTree, x: Array, hidden: Array, cell: Array) -> tuple[Array, A
 
     Gradients of the hidden state are clipped to [-10, 10], element by element.
     """
-    gates = x @ params['input'] + hidden @ params['hidden'] + params['bias']
+    bias = params['bias'].reshape(*(1,) * (x.ndim - 1), -1)
+    gates = x @ params['input'] + hidden @ params['hidden'] + bias
     enter, forget, candidate, out = jnp.split(gates, 4, axis=-1)
     cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
     return clip_gradient(jax.nn.sigmoid(out) * jnp.tanh(cell)), cell

@@ -93,7 +93,7 @@ def trace(
     Returns:
         Colours `i r 3` in [-1, 1], not clipped, and t `i r` where the rays end: depth along the camera's axis.
     """
-    origins = (rays.origins - jnp.array(ball.center)) / ball.radius
+    origins = (rays.origins - jnp.array(ball.center)[None, None]) / ball.radius
     directions = rays.directions / ball.radius
     # Steps are along rays of unit length, t is depth.
     lengths = safe_norm(directions)
