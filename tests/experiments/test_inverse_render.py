@@ -31,8 +31,8 @@ def test_the_embedded_scene_is_learned_from_disturbed_cameras(tmp_path):
         workdir=str(tmp_path),
         perturb=PerturbConfig(degrees=1.0, percent=1.0),
         inverse=InverseConfig(AppearanceConfig(texture=128, levels=4), parts=PARTS),
-        views=4,
-        steps=600,
+        views=2,
+        steps=1200,
         evaluate_every=0,
         frames=2,
     )
