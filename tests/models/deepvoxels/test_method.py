@@ -1,0 +1,172 @@
+"""DeepVoxels as a whole: what it learns, what it carries, and that views may come in any order."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from neurend.checks import InputError
+from neurend.data.nearest_views import NearestViews
+from neurend.data.photographs import Photographs
+from neurend.geometry import cameras, paths
+from neurend.models.deepvoxels import cubes
+from neurend.models.deepvoxels.config import DeepVoxelsConfig
+from neurend.models.deepvoxels.method import deepvoxels
+from neurend.models.nerf.evaluation import Example
+from neurend.render.lift import Cube
+
+SIZE = 32
+CUBE = Cube(jnp.zeros(3), jnp.float32(2.0))
+LEARNED = DeepVoxelsConfig(
+    grid_dim=8,
+    features=4,
+    width=8,
+    halvings=1,
+    depth=1,
+    refined=False,
+    taps=1,
+    volume='learned',
+    inpainting=0,
+    planes=8,
+    span=1.2,
+    occlusion='rays',
+    occlusion_depth=1,
+    norm='none',
+    dropout=0.0,
+    adversarial=0.0,
+    border=0,
+)
+SMALL = DeepVoxelsConfig(
+    grid_dim=8, features=4, width=4, halvings=1, depth=2, inpainting=1, planes=8, occlusion_depth=2, border=2
+)
+
+
+def camera_of(poses):
+    return cameras.make(jnp.asarray(poses), 1.6 * SIZE, size=(SIZE, SIZE))
+
+
+def ball(camera):
+    """A ball of radius 0.6 around the origin on white, whose colour is its normal: [H W 3], and its depth."""
+    rays = cameras.rays(camera, cameras.pixel_centers(SIZE, SIZE))
+    origins, ways = np.asarray(rays.origins), np.asarray(rays.directions)
+    a, b = (ways**2).sum(-1), (origins * ways).sum(-1)
+    inside = b**2 - a * ((origins**2).sum(-1) - 0.36)
+    t = (-b - np.sqrt(np.maximum(inside, 0))) / a
+    normal = (origins + t[..., None] * ways) / 0.6
+    return np.where(inside[..., None] > 0, 0.5 + 0.5 * normal, 1.0), np.where(inside > 0, t, np.nan)
+
+
+def views(poses):
+    camera = camera_of(poses)
+    rgb = np.stack([ball(camera[k])[0] for k in range(len(poses))])
+    return Photographs(camera, jnp.asarray(rgb, jnp.float32), jnp.ones((len(poses), 3)))
+
+
+def batch_of(count, sources=1):
+    every = views(paths.orbit(count + sources, radius=3.0, elevation=0.4))
+    parts = slice(count), slice(count, count + sources)
+    return NearestViews(*(jax.tree.map(lambda leaf, part=part: leaf[part], every) for part in parts))
+
+
+def made(config, rate=0.01):
+    return deepvoxels(config, CUBE, size=(SIZE, SIZE), optimizer=optax.adam(rate))
+
+
+@pytest.mark.slow
+def test_a_ball_is_learned_with_its_depth():
+    method = made(LEARNED)
+    state = jax.jit(method.init)(jax.random.key(0))
+    every = views(paths.sphere(40, radius=3.0))
+    step = jax.jit(method.step)
+    for k in range(240):
+        target = jax.tree.map(lambda leaf, k=k: leaf[k * 7 % 40][None], every)
+        state, values = step(jax.random.key(k), state, NearestViews(target, target))
+    assert int(state.step) == 240 and np.isfinite(float(values['loss']))
+    camera = camera_of(paths.orbit(5, radius=3.0, elevation=0.3))[2]
+    truth, depth = ball(camera)
+    image = np.rint(255 * truth).astype(np.uint8)
+    metrics, pictures = method.evaluate(state, Example('new', camera, image))
+    assert metrics['psnr'] > 20, metrics
+    assert pictures['depth'].shape == (SIZE, SIZE, 3)
+    found = np.asarray(method.render(state, camera).depth)
+    seen = np.isfinite(depth)
+    assert np.corrcoef(found[seen], depth[seen])[0, 1] > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('occlusion', ['volume', 'rays', 'none'])
+def test_what_is_published_takes_steps_and_keeps_its_volume(occlusion):
+    method = made(dataclasses.replace(SMALL, occlusion=occlusion), rate=1e-3)
+    state = jax.jit(method.init)(jax.random.key(0))
+    assert not np.asarray(state.aux['volume']).any()
+    step, batch, first = jax.jit(method.step), batch_of(2), None
+    for k in range(12):
+        state, values = step(jax.random.key(k), state, batch)
+        first = values if first is None else first
+    assert set(values) == {'loss', 'l1', 'psnr', 'adversarial', 'discriminator'}
+    assert float(values['l1']) < float(first['l1'])
+    assert np.asarray(state.aux['volume']).any() and int(state.step) == 12
+    found = jax.jit(method.render)(state, batch.target.camera[0])
+    assert found.rgb.shape == (SIZE, SIZE, 3) and np.isfinite(np.asarray(found.rgb)).all()
+    if occlusion != 'none':
+        np.testing.assert_allclose(np.asarray(found.extras['visibility']).sum(-1), 1, atol=1e-5)
+        planes = np.asarray(found.extras['planes'])
+        assert (np.asarray(found.depth) >= planes[0]).all() and (np.asarray(found.depth) <= planes[-1]).all()
+    # Nothing but the volume remembers the views: without it another picture is drawn.
+    bare = dataclasses.replace(state, aux={'volume': jnp.zeros_like(state.aux['volume'])})
+    assert np.abs(np.asarray(method.render(bare, batch.target.camera[0]).rgb - found.rgb)).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_several_views_are_integrated_in_any_order():
+    config = dataclasses.replace(SMALL, sources=3, norm='none', dropout=0.0, gate_dropout=0.0, adversarial=0.0)
+    method = made(config, rate=1e-3)
+    state = jax.jit(method.init)(jax.random.key(0))
+    batch, step = batch_of(1, sources=3), jax.jit(method.step)
+    other = dataclasses.replace(batch, source=jax.tree.map(lambda leaf: leaf[np.array([2, 0, 1])], batch.source))
+    volumes = [np.asarray(step(jax.random.key(1), state, each)[0].aux['volume']) for each in (batch, other)]
+    assert np.abs(volumes[0]).max() > 1e-3
+    np.testing.assert_allclose(*volumes, atol=1e-5)
+
+
+def test_photographs_that_cannot_be_halved():
+    with pytest.raises(InputError, match='size: got photographs of 30 x 32, expected multiples of 4'):
+        deepvoxels(LEARNED, CUBE, size=(30, 32), optimizer=optax.adam(0.1))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'taps': 2}, 'taps: got 2, expected 1 or 3'),
+        ({'grid_dim': 30}, 'grid_dim, inpainting: got 30 cells'),
+        ({'planes': 48}, 'planes, occlusion_depth: got 48 planes, expected a multiple of 64'),
+        ({'sources': 0}, 'sources: got 0, expected at least 1'),
+        ({'dropout': 1.0}, 'dropout, gate_dropout: got 1.0'),
+    ],
+)
+def test_choices_that_do_not_fit(changes, message):
+    with pytest.raises(InputError, match=message):
+        DeepVoxelsConfig(**changes)
+
+
+def test_cubes_are_found_around_what_is_shown():
+    camera = camera_of(paths.sphere(24, radius=3.0))
+    foreground = [np.isfinite(ball(camera[k])[1]) for k in range(24)]
+    found = cubes.around(camera, foreground, near=1.5, far=4.5)
+    np.testing.assert_allclose(found.center, 0, atol=0.06)
+    assert 1.2 < float(found.side) < 1.5
+    sizes = np.asarray(camera.size)
+    assert cubes.held(found, camera, foreground, sizes=sizes) == 1
+    aside = Cube(jnp.array([0.6, 0.0, 0.0]), jnp.float32(1.0))
+    part = cubes.held(aside, camera, foreground, sizes=sizes)
+    assert 0.2 < part < 0.8
+    away = Cube(jnp.array([9.0, 0.0, 0.0]), jnp.float32(1.0))
+    assert cubes.held(away, camera, foreground, sizes=sizes) < 0.1
+    # Without masks the cube that a DeepVoxels folder names: its corners lie on the ball between near and far.
+    plain = cubes.around(camera, None, near=3 - 3**0.5, far=3 + 3**0.5)
+    np.testing.assert_allclose(plain.side, 2, rtol=1e-5)
+    inside = camera_of(paths.orbit(2, radius=0.3))
+    assert cubes.held(CUBE, inside, None, sizes=np.asarray(inside.size)) == 1
