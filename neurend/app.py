@@ -175,7 +175,7 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
         workdir.mkdir(parents=True, exist_ok=True)
         with lock.hold(workdir) if name == RECORD else contextlib.nullcontext():
             if name == RECORD:
-                runs.check_same(settings, path)
+                runs.check_same(settings, path, program_name())
             runs.write(path, header + config.to_flags(settings))
     except OSError as error:
         raise checks.InputError(

@@ -171,6 +171,11 @@ def test_a_run_with_checkpoints_goes_on_with_the_flags_it_began_with(tmp_path, c
         app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
     error = capsys.readouterr().err
     assert f'holds a run of {app.program_name()} with other flags than this program has' in error
+    begun = (tmp_path / 'config.flags').read_text()
+    (tmp_path / 'config.flags').write_text(begun.replace(app.program_name(), 'python -m experiments.other'))
+    with pytest.raises(SystemExit):
+        app.run(lambda _: None, Config, [f'--workdir={tmp_path}'])
+    assert 'holds a run of python -m experiments.other; choose another --workdir' in capsys.readouterr().err
 
 
 def test_a_launch_that_fails_leaves_the_record_of_the_run(tmp_path):

@@ -11,12 +11,13 @@ from neurend import checks, config
 _PLACE = 'workdir'
 
 
-def check_same(settings: Any, record: Path) -> None:
+def check_same(settings: Any, record: Path, ours: str) -> None:
     """Checks that a run with checkpoints beside its record would go on with the same flags.
 
     Args:
         settings: configuration to go on with; its class variable `MAY_CHANGE` names the flags that may differ.
         record: flag file of the run, which need not exist.
+        ours: the running program, as records name it.
 
     Raises:
         InputError: other flags differ, or the record is of another program.
@@ -28,6 +29,8 @@ def check_same(settings: Any, record: Path) -> None:
         before = config.leaves(config.parse(type(settings), f'--flagfile={record}'))
     except checks.InputError as error:
         whose = program(record)
+        if whose not in (None, ours):
+            raise checks.InputError(f'workdir {folder}: holds a run of {whose}; choose another --workdir') from error
         raise checks.InputError(
             f'workdir {folder}: holds a run{f" of {whose}" if whose else ""} with other flags than this program has '
             f'({error}); choose another --workdir'
