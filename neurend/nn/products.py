@@ -58,8 +58,8 @@ class Geometry(NamedTuple):
 def output(geometry: Geometry, x: Array, w: Array) -> Array:
     """y, `n *output o`."""
     channels, out = w.shape[-2:]
-    if _narrows(geometry, channels, out):
-        return input(_mirrored(geometry), x, _mirror(w))
+    if narrows(geometry, channels, out):
+        return input(mirrored(geometry), x, mirror(w))
     patches = jnp.concatenate(_seen(geometry, x), axis=-1).reshape(-1, _count(geometry) * channels)
     y = patches @ w[geometry.live].reshape(-1, out)
     return y.reshape(x.shape[0], *geometry.output, out)
@@ -68,8 +68,8 @@ def output(geometry: Geometry, x: Array, w: Array) -> Array:
 def kernel(geometry: Geometry, x: Array, y: Array) -> Array:
     """The gradient of `<y, output(x, w)>` with respect to w."""
     channels, out = x.shape[-1], y.shape[-1]
-    if _narrows(geometry, channels, out):
-        return _mirror(kernel(_mirrored(geometry), y, x))
+    if narrows(geometry, channels, out):
+        return mirror(kernel(mirrored(geometry), y, x))
     flat = y.reshape(-1, out)
     live = geometry.live
     if channels * _count(geometry) <= 4096 or flat.shape[0] < 64:
@@ -85,8 +85,8 @@ def kernel(geometry: Geometry, x: Array, y: Array) -> Array:
 def input(geometry: Geometry, y: Array, w: Array) -> Array:
     """The gradient of `<y, output(x, w)>` with respect to x, `n *size i`."""
     channels, out = w.shape[-2:]
-    if _narrows(geometry, channels, out):
-        return output(_mirrored(geometry), y, _mirror(w))
+    if narrows(geometry, channels, out):
+        return output(mirrored(geometry), y, mirror(w))
     live, stride = geometry.live, geometry.stride
     spread = y.reshape(-1, out) @ w[live].reshape(-1, out).T
     spread = spread.reshape(y.shape[0], *geometry.output, _count(geometry), channels)
@@ -119,21 +119,21 @@ def interleave(parts: list[Array], stride: int, rank: int) -> Array:
     return stacked.transpose(order).reshape(n, *(stride * side for side in space), c)
 
 
-def _narrows(geometry: Geometry, channels: int, out: int) -> bool:
+def narrows(geometry: Geometry, channels: int, out: int) -> bool:
     """Whether y is so much narrower than x that its pixels are better gathered than those of x."""
     reach = [geometry.dilation * (taps - 1) for taps in geometry.taps]
     fits = all(max(pad) <= far for pad, far in zip(geometry.padding, reach))
     return geometry.stride == 1 and 4 * out <= channels and fits
 
 
-def _mirrored(geometry: Geometry) -> Geometry:
+def mirrored(geometry: Geometry) -> Geometry:
     """The convolution that has x and y change places."""
     reach = [geometry.dilation * (taps - 1) for taps in geometry.taps]
     padding = tuple((far - low, far - high) for (low, high), far in zip(geometry.padding, reach))
     return geometry._replace(padding=padding, size=geometry.output)
 
 
-def _mirror(w: Array) -> Array:
+def mirror(w: Array) -> Array:
     """Its kernel: taps in reverse order, channels exchanged."""
     return jnp.swapaxes(jnp.flip(w, tuple(range(w.ndim - 2))), -1, -2)
 

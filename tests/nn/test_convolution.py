@@ -5,7 +5,7 @@ import pytest
 from jax.test_util import check_grads
 
 from neurend.checks import InputError
-from neurend.nn import products, winograd
+from neurend.nn import products, tiled, winograd
 from neurend.nn.convolution import Convolution, TransposedConvolution, convolve, convolve_transposed
 from neurend.nn.products import Geometry
 from tests.oracles import networks as oracle
@@ -23,6 +23,8 @@ CASES = [
     ((10, 9), 7, 1, 3, 1, 2, 3),
     ((6, 4, 8), 4, 2, 1, 1, 2, 3),
     ((5, 4, 6), 3, 1, 1, 1, 2, 3),
+    ((4, 6, 8), 3, 1, 0, 1, 3, 2),
+    ((3, 4, 5), 3, 1, 1, 1, 8, 1),
 ]
 
 
@@ -60,7 +62,10 @@ def test_products_are_each_others_transposes(case):
         x, w = rng.normal(size=(2, *size, channels)), rng.normal(size=(*geometry.taps, channels, out))
         y = rng.normal(size=(2, *geometry.output, out))
         expected = np.sum(y * oracle.convolve(x, w, stride=stride, padding=padding, dilation=dilation))
-        for module in (products, winograd) if winograd.fits(geometry._replace(size=(64, 64)), 16, 16) else (products,):
+        modules = [products]
+        modules += [winograd] if winograd.fits(geometry._replace(size=(64, 64)), 16, 16) else []
+        modules += [tiled] if tiled.fits(geometry) else []
+        for module in modules:
             found = [
                 np.sum(y * module.output(geometry, jnp.asarray(x), jnp.asarray(w))),
                 np.sum(x * module.input(geometry, jnp.asarray(y), jnp.asarray(w))),
