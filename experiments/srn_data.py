@@ -27,6 +27,7 @@ class DataConfig:
         views: of each instance to train on.
         novel: other views of each of them to test with; of categories in folders, those between.
         unseen: other instances, to reconstruct; 0 for none.
+        unseen_views: of each of these; 0 for as many as `views`, and of categories in folders for all that there are.
         observed: which views of an instance that was not seen are known: the first alone, then all.
         size: width and height of pictures that are rendered.
         faces: the ICT face model's `ict_face.npz`, for heads.
@@ -39,6 +40,7 @@ class DataConfig:
     views: int = 15
     novel: int = 1
     unseen: int = 20
+    unseen_views: int = 0
     observed: tuple[int, ...] = (0, 1)
     size: int = 64
     faces: str = ''
@@ -78,18 +80,17 @@ def read(config: DataConfig, data_dir: str, workdir: str) -> Data:
     if config.kind == 'scene':
         return _scene(config, captures.folder_of(data_dir, workdir))
     if config.kind == 'category':
-        every = srn_folders.read(data_dir, split='train', limit=config.instances or None)
-        train, novel = _parted(every, config)
-        unseen = srn_folders.read(data_dir, split='test', limit=config.unseen) if config.unseen else None
-        check_observed(config, unseen)
+        every, unseen = _folders(config, data_dir)
+        # Evenly spaced, as those that were read.
+        chosen = np.unique(np.linspace(0, every.num_views - 1, config.views).round().astype(int))
+        train, novel = every.views(chosen.tolist()), every.views(np.setdiff1d(range(every.num_views), chosen).tolist())
     else:
         app.say(f'rendering {config.instances} + {config.unseen} {config.kind} ...')
         every = _rendered(config, config.instances, config.views + config.novel, 'train')
-        train, novel = (
-            every.views(range(config.views)), every.views(range(config.views, config.views + config.novel))
-        )  # fmt: skip
-        unseen = _rendered(config, config.unseen, config.views, 'test') if config.unseen else None
-        check_observed(config, unseen)
+        train, novel = (every.views(part) for part in (range(config.views), range(config.views, every.num_views)))
+        views = config.unseen_views or config.views
+        unseen = _rendered(config, config.unseen, views, 'test') if config.unseen else None
+    _check_observed(config, unseen)
     return Data(train, novel, unseen, Ball(radius=float(np.sqrt(3) / 2 * train.scale)))
 
 
@@ -109,12 +110,8 @@ def examples(category: Category, views: tuple[int, ...] | None = None, *, limit:
     ]
 
 
-def check_observed(config: DataConfig, unseen: Category | None) -> None:
-    """Checks that there are the views to reconstruct from, and another to test with.
-
-    Raises:
-        InputError: there are not.
-    """
+def _check_observed(config: DataConfig, unseen: Category | None) -> None:
+    """Checks that there are the views to reconstruct from, and another to test with."""
     if unseen is not None and max(*config.observed, len(config.observed)) >= unseen.num_views:
         raise checks.InputError(
             f'--data.observed: got {config.observed}, expected numbers below {unseen.num_views}, the views of the '
@@ -130,17 +127,19 @@ def _rendered(config: DataConfig, count: int, views: int, split: str) -> Categor
     return shepard_metzler.category(count, views=views, size=config.size, split=split)
 
 
-def _parted(every: Category, config: DataConfig) -> tuple[Category, Category]:
-    """Views evenly spaced to train on, and others of the rest to test with."""
-    if every.num_views <= config.views:
-        raise checks.InputError(
-            f'--data.views: got {config.views}, expected fewer than {every.num_views}, the views of each instance, so '
-            'that one is left to test with'
-        )
-    train = np.unique(np.linspace(0, every.num_views - 1, config.views).round().astype(int))
-    rest = np.setdiff1d(np.arange(every.num_views), train)
-    novel = rest[np.unique(np.linspace(0, len(rest) - 1, min(config.novel, len(rest))).round().astype(int))]
-    return every.views(train.tolist()), every.views(novel.tolist())
+def _folders(config: DataConfig, data_dir: str) -> tuple[Category, Category | None]:
+    """Training instances with views to train on and to test with, and instances that are not seen."""
+    limit = config.instances or None
+    try:
+        every = srn_folders.read(data_dir, split='train', views=config.views + config.novel, limit=limit)
+    except checks.InputError as error:
+        raise checks.InputError(f'{error}. Views are --data.views and --data.novel together') from error
+    if not config.unseen:
+        return every, None
+    try:
+        return every, srn_folders.read(data_dir, split='test', views=config.unseen_views or None, limit=config.unseen)
+    except checks.InputError as error:
+        raise checks.InputError(f'{error}. Views are --data.unseen_views, instances --data.unseen') from error
 
 
 def _scene(config: DataConfig, folder: str) -> Data:

@@ -6,17 +6,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neurend.nn.norms import standardize
 from neurend.typing import Array
 
 Layers = tuple[tuple[Array, Array], ...]
 """Kernel `... in out` and bias `... out` of each layer."""
+_EPSILON = 1e-5
 
 
 class NormedMLP(nn.Module):
     """Hidden layers of Dense, affine LayerNorm and ReLU, then a Dense without either.
 
-    Call with `... c`; returns `... out`, or `... width` if there is no last layer.
+    Call with `... c`; returns `... out`, or `... width` if there is no last layer. All leading dims are flattened into
+    one matrix product per layer.
 
     Attributes:
         width: units of every hidden layer.
@@ -31,17 +32,18 @@ class NormedMLP(nn.Module):
     out_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, inputs: Array) -> Array:
+        x = inputs.reshape(-1, inputs.shape[-1])
         for layer in range(self.depth):
             x = nn.Dense(self.width, kernel_init=nn.initializers.he_normal(), name=f'layer_{layer}')(x)
-            x = nn.relu(nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=f'norm_{layer}')(x))
-        if self.out is None:
-            return x
+            x = nn.relu(nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False, name=f'norm_{layer}')(x))
 
         def scaled(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
             return self.out_scale * nn.initializers.he_normal()(key, shape, dtype)
 
-        return nn.Dense(self.out, kernel_init=scaled, bias_init=_uniform(self.width), name='out')(x)
+        if self.out is not None:
+            x = nn.Dense(self.out, kernel_init=scaled, bias_init=_uniform(self.width), name='out')(x)
+        return x.reshape(*inputs.shape[:-1], x.shape[-1])
 
 
 class Hypernetwork(nn.Module):
@@ -71,16 +73,49 @@ class Hypernetwork(nn.Module):
         return tuple(made)
 
 
+@jax.custom_vjp
 def apply_normed(layers: Layers, x: Array) -> Array:
     """Layers of Dense, LayerNorm without an affine map, and ReLU, the last one too: `... c` to `... w`.
+
+    Its gradient is written out, in reverse mode: it keeps one array of each layer, where XLA on a CPU would keep four,
+    which no longer fit its caches once a march has called this some times.
 
     Args:
         layers: of one network, or of `n` networks with kernels `n in out`.
         x: `r c` for one network, `n r c` for n.
     """
+    return _apply_normed(layers, x)[0]
+
+
+def _apply_normed(layers: Layers, x: Array) -> tuple[Array, tuple[Layers, Array, list[tuple[Array, Array]]]]:
+    kept = []
+    hidden = x
     for kernel, bias in layers:
-        x = nn.relu(standardize(x @ kernel + bias[..., None, :], (-1,)))
-    return x
+        y = hidden @ kernel + bias[..., None, :]
+        y = y - jnp.mean(y, -1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + _EPSILON)
+        kept.append((y * scale, scale))
+        hidden = nn.relu(y * scale)
+    return hidden, (layers, x, kept)
+
+
+def _apply_normed_transposed(
+    residuals: tuple[Layers, Array, list[tuple[Array, Array]]], cotangent: Array
+) -> tuple[Layers, Array]:
+    layers, x, kept = residuals
+    gradients = []
+    for number in reversed(range(len(layers))):
+        normal, scale = kept[number]
+        g = jnp.where(normal > 0, cotangent, 0)
+        along = jnp.mean(g * normal, -1, keepdims=True)
+        g = scale * (g - jnp.mean(g, -1, keepdims=True) - along * normal)
+        hidden = nn.relu(kept[number - 1][0]) if number else x
+        gradients.append((jnp.swapaxes(hidden, -1, -2) @ g, jnp.sum(g, -2)))
+        cotangent = g @ jnp.swapaxes(layers[number][0], -1, -2)
+    return tuple(reversed(gradients)), cotangent
+
+
+apply_normed.defvjp(_apply_normed, _apply_normed_transposed)
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:
