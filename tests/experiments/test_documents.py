@@ -120,6 +120,21 @@ def test_the_page_on_translation_paints_the_person(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
+def test_the_page_on_volumes_and_functions_lifts_what_it_marched():
+    names: dict = {}
+    exec(compile(_code('docs/volumes_and_functions.md'), 'volumes_and_functions.md', 'exec'), names)
+    hits, hit = names['hits'], np.asarray(names['hits'].hit)
+    points = np.asarray(hits.points)[hit]
+    away = np.hypot(np.hypot(points[:, 0], points[:, 1]) - 0.7, points[:, 2])
+    assert hit.sum() > 500 and np.abs(away - 0.25).max() < 0.01
+    # What was painted on the surface is found in the volume where the surface is.
+    cells = np.round(np.asarray(names['at_surface'])[hit]).astype(int)
+    found, painted = np.asarray(names['volume'])[tuple(cells.T)], np.asarray(names['colors'])[hit]
+    assert np.asarray(names['seen'])[tuple(cells.T)].all()
+    assert np.median(np.abs(found - painted)) < 0.03
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings('default')
 def test_the_page_on_neural_textures_learns_a_hull_and_cuts_it(tmp_path, monkeypatch):
     pytest.importorskip('xatlas')
