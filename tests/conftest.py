@@ -16,7 +16,7 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # Compilation dominates the suite; subprocesses find the cache by the same environment variable.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax'))
 jax.config.update('jax_compilation_cache_dir', os.environ['JAX_COMPILATION_CACHE_DIR'])
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 # grain's workers read absl flags and refuse to before they are parsed.
 flags.FLAGS.mark_as_parsed()
 
