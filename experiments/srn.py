@@ -86,8 +86,8 @@ class Config:
             width=64, code_size=64, hyper_width=128, steps=6, generator_depth=3, start='ball'
         )
     )
-    instances: int = 8
-    rays: int = 256
+    instances: int = 16
+    rays: int = 128
     on_object: float = 0.5
     factors: tuple[int, ...] = (1,)
     stages: tuple[int, ...] = ()

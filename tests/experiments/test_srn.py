@@ -17,7 +17,7 @@ from neurend.models.srn.config import SRNConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 TINY = SRNConfig(
-    width=8, depth=2, code_size=4, hyper_width=8, hyper_depth=1, marcher_width=4, steps=2, generator_depth=1,
+    width=8, depth=2, code_size=4, hyper_width=8, hyper_depth=1, marcher_width=4, steps=1, generator_depth=1,
     start='ball',
 )  # fmt: skip
 

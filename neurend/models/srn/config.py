@@ -19,6 +19,7 @@ class SRNConfig:
         width: units of the scene function and of the pixel generator.
         depth: layers of the scene function.
         code_size: numbers in the code of an instance.
+        code_scale: their standard deviation at first. High learning rates want larger codes, which they disturb less.
         hyper_width: units of the networks that make the scene function's layers.
         hyper_depth: their hidden layers.
         marcher_width: units of the marcher's LSTM.
@@ -36,6 +37,7 @@ class SRNConfig:
     width: int = 256
     depth: int = 4
     code_size: int = 256
+    code_scale: float = 0.01
     hyper_width: int = 256
     hyper_depth: int = 2
     marcher_width: int = 16
@@ -54,7 +56,7 @@ class SRNConfig:
         for name in names:
             if getattr(self, name) < 1:
                 raise checks.InputError(f'{name}: got {getattr(self, name)}, expected at least 1')
-        for name in ('hyper_depth', 'frequencies', 'color_weight', 'depth_weight', 'code_weight'):
+        for name in ('code_scale', 'hyper_depth', 'frequencies', 'color_weight', 'depth_weight', 'code_weight'):
             if getattr(self, name) < 0:
                 raise checks.InputError(f'{name}: got {getattr(self, name)}, expected at least 0')
         checks.one_of('start', self.start, ('depth', 'ball'))

@@ -16,7 +16,6 @@ from neurend.numerics import safe_norm
 from neurend.typing import Array, Key, PyTree
 
 _DEPTH, _DEPTH_NOISE = 0.05, 5e-4
-_CODE_NOISE = 0.01
 
 
 class Ball(NamedTuple):
@@ -50,7 +49,7 @@ def init(key: Key, config: SRNConfig, instances: int) -> dict[str, PyTree]:
     if not instances:
         params['field'] = _field(config).init(keys[2], jnp.zeros((1, config.sizes[0][0])))['params']
         return params
-    codes = _CODE_NOISE * jax.random.normal(keys[3], (instances, config.code_size))
+    codes = config.code_scale * jax.random.normal(keys[3], (instances, config.code_size))
     return params | {'codes': codes, 'hypernetwork': _hypernetwork(config).init(keys[2], codes[:1])['params']}
 
 
