@@ -6,8 +6,9 @@ The cow of `spot_views`, 256x256, all 32 test views: on its true mesh, on a coar
 a box about it. Two classical renderings of each, by the same code and with the same edges: a plain texture under
 harmonic light (`experiments.fit_appearance`), and one whose colours depend on the view, with a small network that sees
 normal and mirrored direction at single pixels ('view_dependent'). `pix2pix_views` stands beside them, and on the coarse
-mesh a classical rendering that may move its vertices ('moved', `experiments.inverse_render`). Milliseconds of a
-step and of a picture, whole and fast, are taken alone, after compilation. The last line printed is JSON.
+mesh a classical rendering that may move its vertices ('coarse_moved', `experiments.inverse_render`), and a neural
+texture on the mesh that this leaves ('coarse_found'). Milliseconds of a step and of a picture, whole and fast, are
+taken alone, after compilation. The last line printed is JSON.
 
 `--minutes` of steps for each row with a network (20 by default); a trial of 30 steps says how many steps that is.
 `--only` runs some rows, of which 'table' is that of channels, levels, harmonics and what the network sees, 500 steps
@@ -106,17 +107,20 @@ def main():
         '--frames=0',
     )
     mesh = f'--mesh={Path(options.data_root) / "meshes" / "spot_triangulated.obj"}'
-    for name in [row for row in ROWS if row in options.only]:
-        file, flags = ROWS[name]
-        common = (f'--flagfile={CONFIGS / f"neural_texture_{file}.flags"}', *places, mesh, *flags)
+
+    def learn(name: str, *common: str):
         settings = config.parse(neural_texture.Config, *common, f'--workdir={folder / name}', '--steps=1000')
         times = measure(settings)
         steps = 5 if options.quick else max(1, round(options.minutes * 60 / times['step_s']))
         settings = config.parse(neural_texture.Config, *common, f'--workdir={folder / name}', f'--steps={steps}')
         table = neural_texture.main(settings)
         values = {'psnr': table.mean['psnr'], 'steps': steps, **times}
-        result |= {f'{name}_{key}': value for key, value in values.items()}
+        result.update({f'{name}_{key}': value for key, value in values.items()})
         show(name, values)
+
+    for name in [row for row in ROWS if row in options.only]:
+        file, flags = ROWS[name]
+        learn(name, f'--flagfile={CONFIGS / f"neural_texture_{file}.flags"}', *places, mesh, *flags)
     for name in [row for row in GEOMETRIES if f'{row}_rgb' in options.only]:
         flags = (f'--flagfile={CONFIGS / "fit_appearance_spot.flags"}', *places, f'--workdir={folder / f"{name}_rgb"}')
         flags += ('--steps=5',) if options.quick else ()
@@ -128,6 +132,8 @@ def main():
         flags += ['--steps=5'] if options.quick else []
         settings = config.parse(inverse_render.Config, *flags, f'--workdir={folder / "coarse_moved"}')
         result['coarse_moved_psnr'] = inverse_render.main(settings).mean['psnr']
+        found = f'--mesh={folder / "coarse_moved" / "mesh.glb"}'
+        learn('coarse_found', f'--flagfile={CONFIGS / "neural_texture_spot.flags"}', *places, found)
     if 'table' in options.only:
         common = (f'--flagfile={CONFIGS / "neural_texture_spot.flags"}', *places, mesh)
         common += (f'--steps={5 if options.quick else _TABLE_STEPS}',)
