@@ -63,6 +63,11 @@ def main(config: Config) -> Mesh:
     half = setup.data.train.scale / 2
     low, high = np.full(3, -half), np.full(3, half)
     fused = fusion.fuse(views(config, setup, state), low, high, cells=config.cells)
+    if fused.values.min() >= 0:
+        raise checks.InputError(
+            f'--white: got {config.white}, which nothing that instance {config.instance} shows is darker than; train '
+            'longer, or give a value nearer to 1'
+        )
     mesh = fusion.mesh(fused, low, high)
     mesh_files.write(path, mesh)
     app.say(f'{path}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces')
@@ -84,4 +89,4 @@ def views(config: Config, setup: srn.Setup, state: srn.State) -> Iterator[fusion
 
 
 if __name__ == '__main__':
-    app.run(main, Config)
+    app.run(main, Config, record=None)
