@@ -65,8 +65,8 @@ def main(config: Config) -> Mesh:
     fused = fusion.fuse(views(config, setup, state), low, high, cells=config.cells)
     if fused.values.min() >= 0:
         raise checks.InputError(
-            f'--white: got {config.white}, which nothing that instance {config.instance} shows is darker than; train '
-            'longer, or give a value nearer to 1'
+            f'instance {config.instance}: nothing darker than --white={config.white} in the cube of side {2 * half:g}, '
+            'where the scene should be; train longer, or give a value nearer to 1'
         )
     mesh = fusion.mesh(fused, low, high)
     mesh_files.write(path, mesh)

@@ -42,12 +42,15 @@ class Fused(NamedTuple):
 class _Sums(NamedTuple):
     values: Array
     weights: Array
+    shown: Array
     hidden: Array
     colors: Array
     color_weights: Array
 
 
-def fuse(views: Iterable[View], low: Any, high: Any, *, cells: int, truncation: float | None = None) -> Fused:
+def fuse(
+    views: Iterable[View], low: Any, high: Any, *, cells: int, truncation: float | None = None, least: float = 0.05
+) -> Fused:
     """Averages what the views say of each corner: how far it is before the surface, or behind it by little.
 
     Args:
@@ -56,10 +59,12 @@ def fuse(views: Iterable[View], low: Any, high: Any, *, cells: int, truncation: 
         cells: along each side of it.
         truncation: greatest distance that is told apart; three times the longest side of a cell if not given. It is
             less than the thinnest part, or else its two sides disturb each other.
+        least: part of the views with a corner in their picture that must tell of it, so that an outline that is wrong
+            in one of many does not cut through what all others hide.
 
     Returns:
-        Distances within plus and minus the truncation. A corner that surfaces hide from all views counts as inside, one
-        that is in no picture as outside.
+        Distances within plus and minus the truncation. A corner that surfaces hide from all views, or from all but too
+        few, counts as inside, one that is in no picture as outside.
 
     Raises:
         InputError: no views, or numbers out of range.
@@ -68,14 +73,15 @@ def fuse(views: Iterable[View], low: Any, high: Any, *, cells: int, truncation: 
     if cells < 1 or not (low < high).all():
         raise checks.InputError(f'low, high, cells: got {low}, {high}, {cells}, expected a box and at least one cell')
     reach = float(3 * (high - low).max() / cells) if truncation is None else truncation
-    if not reach > 0:
-        raise checks.InputError(f'truncation: got {truncation}, expected a length above 0')
+    if not reach > 0 or not 0 <= least < 1:
+        raise checks.InputError(
+            f'truncation, least: got {truncation}, {least}, expected a length above 0 and a part below 1'
+        )
     axes = [np.linspace(a, b, cells + 1, dtype=np.float32) for a, b in zip(low, high)]
     points = jnp.asarray(np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1).reshape(-1, 3))
     count = len(points)
-    sums = _Sums(
-        jnp.zeros(count), jnp.zeros(count), jnp.zeros(count, bool), jnp.zeros((count, 3)), jnp.zeros((count, 1))
-    )
+    zeros = jnp.zeros(count)
+    sums = _Sums(zeros, zeros, zeros, zeros > 0, jnp.zeros((count, 3)), jnp.zeros((count, 1)))
     add, some = jax.jit(_add), False
     for view in views:
         checks.shape('view.depth', view.depth, 'h w')
@@ -84,7 +90,7 @@ def fuse(views: Iterable[View], low: Any, high: Any, *, cells: int, truncation: 
     if not some:
         raise checks.InputError('views: got none, expected at least one')
     sums = jax.device_get(sums)
-    seen = sums.weights > 0
+    seen = (sums.weights > least * sums.shown) | (~sums.hidden & (sums.weights > 0))
     values = np.where(seen, sums.values / np.maximum(sums.weights, 1), np.where(sums.hidden, -1, 1))
     shape = (cells + 1,) * 3
     colors = sums.colors / np.maximum(sums.color_weights, 1)
@@ -126,6 +132,7 @@ def _add(sums: _Sums, points: Array, view: View, reach: float) -> _Sums:
     return _Sums(
         sums.values + jnp.where(told, jnp.where(solid, jnp.clip(before / reach, -1, 1), 1), 0),
         sums.weights + told,
+        sums.shown + within,
         sums.hidden | (within & solid),
         sums.colors + jnp.where(near[:, None], view.rgb.reshape(-1, 3)[index], 0),
         sums.color_weights + near[:, None],

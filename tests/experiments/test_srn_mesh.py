@@ -57,7 +57,7 @@ def test_the_mesh_of_a_figure_is_its_cubes(perfect, tmp_path):
 def test_bad_input(perfect, tmp_path):
     with pytest.raises(InputError, match='--instance: got 2, expected 0 to 1'):
         srn_mesh.main(srn_mesh.Config(workdir=str(tmp_path), instance=2))
-    with pytest.raises(InputError, match='--white: got 0.001, which nothing'):
+    with pytest.raises(InputError, match='nothing darker than --white=0.001 in the cube of side 1.2'):
         srn_mesh.main(srn_mesh.Config(workdir=str(tmp_path), white=1e-3, views=2, size=8, cells=4))
     with pytest.raises(InputError, match='--output'):
         srn_mesh.main(srn_mesh.Config(workdir=str(tmp_path), output=str(tmp_path / 'no' / 'mesh.glb')))

@@ -50,6 +50,13 @@ def test_signs_and_distances_are_those_of_the_surface(fused):
     assert np.abs(fused.values).max() <= 3 * 0.06 + 1e-6
 
 
+def test_an_outline_that_is_wrong_once_does_not_cut_the_ring(fused):
+    wrong = [view._replace(solid=jnp.zeros((48, 48), bool)) if k == 7 else view for k, view in enumerate(views())]
+    cut, whole = (fusion.fuse(wrong, LOW, HIGH, cells=40, least=least).values for least in (0.0, 0.05))
+    deep = np.asarray(RING(corners())) < -0.2
+    assert (cut[deep] > 0).mean() > 0.2 and (whole[deep] < 0).all()
+
+
 def test_the_mesh_lies_on_the_surface_and_is_painted(fused):
     pytest.importorskip('skimage')
     mesh = fusion.mesh(fused, LOW, HIGH)
