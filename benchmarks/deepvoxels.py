@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks import deepvoxels_torch, spot_views
 from benchmarks.neural_texture import clocked, show
-from experiments import deepvoxels, pix2pix_views
+from experiments import deepvoxels, pix2pix_views, trained
 from neurend import allocation, config
 from neurend.data.nearest_views import nearest_view_source
 from neurend.data.pair_batches import pair_source
@@ -43,11 +43,11 @@ from neurend.typing import Key, Source
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ROWS = {
     'deepvoxels': (),
-    'no_occlusion': ('--model.occlusion=none',),
+    'no_occlusion': ('--model.occlusion=none', '--model.compact=0'),
     'integrated': ('--model.volume=integrated', '--model.sources=4', '--nearest=16', '--model.norm=batch'),
 }
 _FRAMES = 40
-_TRIAL = 12
+_TRIAL = 30
 
 
 def main():
@@ -73,7 +73,8 @@ def main():
         steps = 4 if options.quick else max(1, round(options.minutes * 60 / step_s))
         settings = config.parse(deepvoxels.Config, *common, f'--run.steps={steps}')
         table = deepvoxels.main(settings)
-        _, setup, state = deepvoxels.load(settings.workdir)
+        setup = deepvoxels.build(settings)
+        state = trained.restore(setup.method, Path(settings.workdir))
         draw = deepvoxels.drawer(setup.method, state)
         values = {'psnr': table.mean['psnr'], 'ssim': table.mean['ssim'], 'steps': steps, 'small_step_s': step_s}
         values['warp_error'] = warp_error(lambda camera, draw=draw: draw(camera).rgb, truth, setup.test)
@@ -104,7 +105,7 @@ def translated(places: tuple[str, ...], workdir: Path, truth: Any, seconds: floa
     steps = max(1, round(seconds / step_s))
     settings = config.parse(pix2pix_views.Config, *common, f'--run.steps={steps}')
     table = pix2pix_views.main(settings)
-    _, setup, state = pix2pix_views.load(settings.workdir)
+    state = trained.restore(setup.method, workdir)
     render = jax.jit(pix2pix_views.seen(setup).render)
     flicker = warp_error(lambda camera: render(state, camera).rgb, truth, setup.test)
     values = {'psnr': table.mean['psnr'], 'steps': steps, 'small_step_s': step_s, 'warp_error': flicker}

@@ -94,10 +94,12 @@ class Config:
             planes=32,
             span=1.2,
             occlusion='rays',
-            occlusion_depth=2,
+            occlusion_width=16,
+            occlusion_depth=1,
             norm='none',
             dropout=0.0,
             adversarial=0.0,
+            compact=30.0,
             border=0,
         )
     )

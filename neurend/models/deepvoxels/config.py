@@ -24,17 +24,19 @@ class DeepVoxelsConfig:
         inpainting: halvings of the U-Net that fills the volume up; 0 for none.
         planes: of the camera volumes.
         span: their depth, in sides of the cube; the default is its diagonal.
-        occlusion: 'volume', a 3-D U-Net of camera volumes as published, or 'rays', dense layers along each ray, which
-            are many times faster: either says where rays stop. 'none' for the ablation, which has convolutions of all
-            planes at once instead.
+        occlusion: 'volume', a 3-D U-Net of camera volumes as published, or 'rays': dense layers say how opaque each
+            cell is, and rays stop where the cells before are not, which is many times faster. 'none' for the ablation,
+            which has convolutions of all planes at once instead.
         occlusion_width: channels of the occlusion network's cells.
-        occlusion_depth: of 'volume' the halvings of its U-Net, of 'rays' the hidden layers.
+        occlusion_depth: of 'volume' the halvings of its U-Net, of 'rays' the hidden dense layers.
         norm: 'batch' standardizes channels of what is drawn, at test time too, as elsewhere here; 'fixed' only scales
             and shifts them, and is what imported checkpoints are drawn with; 'none'.
         dropout: rate in the rendering network, of whole channels.
         gate_dropout: the same in the integration.
         l1: weight of the mean absolute difference of colours.
         adversarial: weight of what the discriminator says; 0 for none.
+        compact: weight of the variance of where rays stop, in squares of the cube's side, so that they stop at surfaces
+            and soft depth is theirs; 0 for none, as published.
         discriminator: its channels.
         border: pixels at the border of photographs that have no loss.
         released: do as the released code does: values lie at the corners of cells and pixels, planes are a cell apart
@@ -62,6 +64,7 @@ class DeepVoxelsConfig:
     gate_dropout: float = 0.2
     l1: float = 200.0
     adversarial: float = 1.0
+    compact: float = 0.0
     discriminator: int = 28
     border: int = 5
     released: bool = False
@@ -70,7 +73,8 @@ class DeepVoxelsConfig:
     def __post_init__(self):
         """Raises `InputError` for numbers out of range, and for choices that do not go together."""
         least = {'grid_dim': 2, 'features': 1, 'width': 2, 'halvings': 1, 'depth': 1, 'sources': 1, 'planes': 2}
-        least |= {'inpainting': 0, 'occlusion_width': 1, 'occlusion_depth': 0, 'border': 0, 'l1': 0, 'adversarial': 0}
+        least |= {'inpainting': 0, 'occlusion_width': 1, 'occlusion_depth': 0, 'border': 0}
+        least |= {'l1': 0, 'adversarial': 0, 'compact': 0}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise InputError(f'{name}: got {getattr(self, name)}, expected at least {smallest}')
@@ -86,6 +90,8 @@ class DeepVoxelsConfig:
             )
         if not (0 <= self.dropout < 1 and 0 <= self.gate_dropout < 1):
             raise InputError(f'dropout, gate_dropout: got {self.dropout} and {self.gate_dropout}, expected parts of 1')
+        if self.compact and self.occlusion == 'none':
+            raise InputError(f'compact: got {self.compact} without an occlusion network, expected 0')
         if self.span <= 0 or self.near <= 0:
             raise InputError(f'span, near: got {self.span} and {self.near}, expected positive numbers')
 

@@ -127,6 +127,12 @@ def deepvoxels(
         extras = {} if weights is None else {'visibility': weights, 'planes': planes}
         return Rendering(rgb, jnp.ones(rgb.shape[:2]), depth, extras=extras)
 
+    def variance(drawn: Rendering) -> Array:
+        """Of where rays stop, in squares of the cube's side, the mean over rays."""
+        weights, planes = drawn.extras['visibility'], drawn.extras['planes'] / cube.side
+        off = planes[None, None] - drawn.depth[..., None] / cube.side
+        return jnp.mean(jnp.sum(weights * jnp.square(off), axis=-1))
+
     def loss(params: PyTree, volume: Array, key: Key, batch: Any) -> tuple[Array, tuple[Array, Metrics]]:
         keys = jax.random.split(key, 2 + len(batch.target.rgb))
         if learned:
@@ -135,11 +141,14 @@ def deepvoxels(
             new = observed(params, batch.source)
             volume = apply(params, 'integration', volume[None], new[None], key=keys[0])[0]
         whole = filled(params, volume)
-        pictures = [draw(params, whole, batch.target.camera[k], keys[2 + k]).rgb for k in range(len(batch.target.rgb))]
+        drawn = [draw(params, whole, batch.target.camera[k], keys[2 + k]) for k in range(len(batch.target.rgb))]
         inner = slice(config.border, -config.border or None)
-        rgb, truth = jnp.stack(pictures)[:, inner, inner], batch.target.rgb[:, inner, inner]
+        rgb, truth = jnp.stack([each.rgb for each in drawn])[:, inner, inner], batch.target.rgb[:, inner, inner]
         values = {'l1': photometric.l1(rgb, truth), 'psnr': photometric.psnr(photometric.mse(rgb, truth))}
         total = config.l1 * values['l1']
+        if config.compact:
+            values['variance'] = jnp.mean(jnp.stack([variance(each) for each in drawn]))
+            total = total + config.compact * values['variance']
         if config.adversarial:
             objective = adversarial.objective('non_saturating')
             still = jax.lax.stop_gradient(params)
@@ -170,10 +179,10 @@ def deepvoxels(
         depth = jax.image.resize(found.depth, size[::-1], 'linear')
         return dataclasses.replace(found, depth=depth)
 
-    drawn = jax.jit(render)
+    compiled = jax.jit(render)
 
     def evaluate(state: State, example: Example) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        found = jax.device_get(drawn(state, jax.tree.map(jnp.asarray, example.camera)))
+        found = jax.device_get(compiled(state, jax.tree.map(jnp.asarray, example.camera)))
         return evaluation.compare(found, example, background=_WHITE)
 
     return Method(init, step, render, evaluate)

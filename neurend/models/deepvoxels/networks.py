@@ -103,12 +103,13 @@ class Occlusion(nn.Module):
         depth = (jnp.arange(planes) / planes - 0.5)[None, None, None, :, None]
         depth = jnp.broadcast_to(depth, (*volume.shape[:4], 1))
         if config.occlusion == 'rays':
-            cells = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal(), name='cells')(volume))
-            x = cells.reshape(*volume.shape[:3], planes * width)
+            x = volume
             for layer in range(config.occlusion_depth):
-                dense = nn.Dense(planes * width, kernel_init=nn.initializers.he_normal(), name=f'dense_{layer}')
-                x = nn.relu(dense(x))
-            return nn.Dense(planes, name='last')(x)
+                x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal(), name=f'dense_{layer}')(x))
+            # Rays begin by seeing through.
+            opacity = nn.Dense(1, bias_init=nn.initializers.constant(-4.0), name='last')(x)[..., 0]
+            before = jnp.triu(jnp.ones((planes, planes)), 1)
+            return jax.nn.log_sigmoid(opacity) + jax.nn.log_sigmoid(-opacity) @ before
         first = Unit(width, norm=config.norm, rank=3, name='first')(jnp.concatenate([depth, volume], axis=-1))
         network = UNet(
             width, width, config.occlusion_depth, 4 * width, refined=False, norm=config.norm, rank=3, name='unet'

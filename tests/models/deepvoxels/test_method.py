@@ -33,10 +33,12 @@ LEARNED = DeepVoxelsConfig(
     planes=8,
     span=1.2,
     occlusion='rays',
+    occlusion_width=8,
     occlusion_depth=1,
     norm='none',
     dropout=0.0,
     adversarial=0.0,
+    compact=30.0,
     border=0,
 )
 SMALL = DeepVoxelsConfig(
