@@ -19,7 +19,7 @@ PRINTED = {
         (r'PSNR ([\d.]+) dB on 20 held-out views', 22, 100),
         (r'([\d.]+) percent of the pixels changed', 2, 60),
     ],
-    'deepvoxels': [(r'PSNR ([\d.]+) dB on 20 held-out views', 19, 100)],
+    'deepvoxels': [(r'PSNR ([\d.]+) dB on 10 held-out views', 19, 100)],
     'srn': [(r'views held out, ([\d.]+) dB above the mean picture', 3, 100)],
     'fit_appearance': [
         (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
