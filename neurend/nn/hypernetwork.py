@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from neurend.linear import linear
 from neurend.typing import Array
 
 Layers = tuple[tuple[Array, Array], ...]
@@ -73,12 +74,12 @@ class Hypernetwork(nn.Module):
         return tuple(made)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def apply_normed(layers: Layers, x: Array) -> Array:
     """Layers of Dense, LayerNorm without an affine map, and ReLU, the last one too: `... c` to `... w`.
 
-    Its gradient is written out, in reverse mode: it keeps one array of each layer, where XLA on a CPU would keep four,
-    which no longer fit its caches once a march has called this some times.
+    Its derivative is written out: it keeps one array of each layer, where XLA on a CPU would keep four, which no longer
+    fit its caches once a march has called this some times.
 
     Args:
         layers: of one network, or of `n` networks with kernels `n in out`.
@@ -87,7 +88,11 @@ def apply_normed(layers: Layers, x: Array) -> Array:
     return _apply_normed(layers, x)[0]
 
 
-def _apply_normed(layers: Layers, x: Array) -> tuple[Array, tuple[Layers, Array, list[tuple[Array, Array]]]]:
+# Of the layers, the input, and each layer's normalised values with what they were multiplied by.
+_Residuals = tuple[Layers, Array, list[tuple[Array, Array]]]
+
+
+def _apply_normed(layers: Layers, x: Array) -> tuple[Array, _Residuals]:
     kept = []
     hidden = x
     for kernel, bias in layers:
@@ -99,9 +104,24 @@ def _apply_normed(layers: Layers, x: Array) -> tuple[Array, tuple[Layers, Array,
     return hidden, (layers, x, kept)
 
 
-def _apply_normed_transposed(
-    residuals: tuple[Layers, Array, list[tuple[Array, Array]]], cotangent: Array
-) -> tuple[Layers, Array]:
+@apply_normed.defjvp
+def _apply_normed_jvp(primals: tuple[Layers, Array], tangents: tuple[Layers, Array]) -> tuple[Array, Array]:
+    out, residuals = _apply_normed(*primals)
+    return out, linear(_change, _change_transposed, residuals, tangents)
+
+
+def _change(residuals: _Residuals, tangents: tuple[Layers, Array]) -> Array:
+    layers, x, kept = residuals
+    changes, change = tangents
+    hidden = x
+    for (kernel, _), (to_kernel, to_bias), (normal, scale) in zip(layers, changes, kept):
+        y = change @ kernel + hidden @ to_kernel + to_bias[..., None, :]
+        y = scale * (y - jnp.mean(y, -1, keepdims=True) - jnp.mean(y * normal, -1, keepdims=True) * normal)
+        hidden, change = nn.relu(normal), jnp.where(normal > 0, y, 0)
+    return change
+
+
+def _change_transposed(residuals: _Residuals, cotangent: Array) -> tuple[Layers, Array]:
     layers, x, kept = residuals
     gradients = []
     for number in reversed(range(len(layers))):
@@ -113,9 +133,6 @@ def _apply_normed_transposed(
         gradients.append((jnp.swapaxes(hidden, -1, -2) @ g, jnp.sum(g, -2)))
         cotangent = g @ jnp.swapaxes(layers[number][0], -1, -2)
     return tuple(reversed(gradients)), cotangent
-
-
-apply_normed.defvjp(_apply_normed, _apply_normed_transposed)
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:

@@ -25,13 +25,16 @@ def plain(layers, x):
 
 
 @pytest.mark.parametrize('n', [(), (2,)])
-def test_normed_layers_and_their_written_gradient(n):
+def test_normed_layers_and_their_written_derivatives(n):
     rng = np.random.default_rng(0)
     layers, x = layers_of(rng, n, (3, 5, 4)), rng.normal(size=(*n, 6, 3))
     with jax.enable_x64(True):
         layers, x = jax.tree.map(jnp.asarray, (layers, x))
         np.testing.assert_allclose(apply_normed(layers, x), plain(layers, np.asarray(x)), atol=1e-12)
-        check_grads(lambda *given: jnp.sin(apply_normed(*given)), (layers, x), order=1, modes=['rev'])
+        check_grads(lambda *given: jnp.sin(apply_normed(*given)), (layers, x), order=1)
+        many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), (layers, x))
+        rows = jax.vmap(apply_normed)(*many)
+        np.testing.assert_allclose(rows[0], apply_normed(layers, x), atol=1e-12)
 
 
 def test_each_code_makes_layers_of_its_own():

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from neurend.linear import linear
 from neurend.models.srn.config import Gradient
 from neurend.typing import Array, Key, PyTree
 
@@ -90,10 +91,6 @@ def lstm(params: PyTree, x: Array, hidden: Array, cell: Array) -> tuple[Array, A
     return hidden.reshape(shape), cell.reshape(shape)
 
 
-@jax.custom_vjp
 def clip_gradient(x: Array) -> Array:
-    """`x`, whose gradient is clipped to [-10, 10]."""
-    return x
-
-
-clip_gradient.defvjp(lambda x: (x, None), lambda _, cotangent: (jnp.clip(cotangent, -_CLIP, _CLIP),))
+    """`x`, whose gradient in reverse mode is clipped to [-10, 10]."""
+    return linear(lambda _, x: x, lambda _, cotangent: jnp.clip(cotangent, -_CLIP, _CLIP), (), x)

@@ -96,3 +96,7 @@ def test_memory_of_the_last_step_alone_does_not_grow_with_the_steps(params):
 def test_gradients_of_the_hidden_state_are_clipped():
     grads = jax.grad(lambda x: jnp.sum(jnp.array([3.0, 30.0, -30.0]) * march.clip_gradient(x)))(jnp.zeros(3))
     np.testing.assert_array_equal(grads, [3, 10, -10])
+    # Forward mode, which has none that could be clipped.
+    inputs = jnp.array([0.5, 1.0, 2.0])
+    pushed = jax.vmap(lambda x: jax.jvp(march.clip_gradient, (x,), (100 * x,))[1])(inputs)
+    np.testing.assert_array_equal(pushed, 100 * inputs)
