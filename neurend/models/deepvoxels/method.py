@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurend import checks
+from neurend import checks, draws
 from neurend.geometry import cameras
 from neurend.geometry.cameras import Camera
 from neurend.losses import adversarial, photometric
@@ -75,6 +75,7 @@ def deepvoxels(
         assert isinstance(found, Array)
         return found
 
+    @draws.quickly
     def init(key: Key) -> State:
         side, (width, height) = config.grid_dim, map_size
         volume = jnp.zeros((1, side, side, side, config.features))
