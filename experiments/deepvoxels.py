@@ -239,7 +239,8 @@ def report(config: Config, setup: Setup, state: State, examples: list[Example]) 
     )
     app.say(str(folder / 'page.html'))
     if config.frames:
-        for name, frames in (('turntable', iter(around)), ('path', along(draw, setup.test, config.frames))):
+        on_the_way = setup.test if len(setup.test) > 1 else setup.train
+        for name, frames in (('turntable', iter(around)), ('path', along(draw, on_the_way, config.frames))):
             video.write(folder / f'{name}.mp4', frames, fps=30)
             app.say(str(folder / f'{name}.mp4'))
     return table

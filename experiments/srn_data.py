@@ -23,10 +23,10 @@ class DataConfig:
     Attributes:
         kind: 'figures' of Shepard and Metzler, rendered, 'heads' of the ICT face model, rendered, a 'category' in the
             folders of Scene Representation Networks, or a single 'scene' in any format that can be read.
-        instances: to train on; of a category in folders 0 takes all.
+        instances: to train on; of a category in folders at most, and 0 takes all.
         views: of each instance to train on.
         novel: other views of each of them to test with; of categories in folders, those between.
-        unseen: other instances, to reconstruct; 0 for none.
+        unseen: other instances, to reconstruct; of a category in folders at most; 0 for none.
         unseen_views: of each of these; 0 for as many as `views`, and of categories in folders for all that there are.
         observed: which views of an instance that was not seen are known: the first alone, then all.
         size: width and height of pictures that are rendered.
@@ -139,7 +139,9 @@ def _folders(config: DataConfig, data_dir: str) -> tuple[Category, Category | No
     try:
         return every, srn_folders.read(data_dir, split='test', views=config.unseen_views or None, limit=config.unseen)
     except checks.InputError as error:
-        raise checks.InputError(f'{error}. Views are --data.unseen_views, instances --data.unseen') from error
+        raise checks.InputError(
+            f'{error}. Views are --data.unseen_views, and --data.unseen=0 leaves out what was not seen'
+        ) from error
 
 
 def _scene(config: DataConfig, folder: str) -> Data:

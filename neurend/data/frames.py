@@ -72,7 +72,10 @@ def load(
             motion; models that cannot share one batch of cameras; masks for some pictures only.
     """
     if not frames:
-        raise checks.InputError(f'{what}: no images in this split; check the split and the files that list it')
+        raise checks.InputError(
+            f'{what}: no images in this split; check the split and the files that list it, and that there are at least '
+            'two images where some are held out'
+        )
     if factor < 1 or factor != int(factor):
         raise checks.InputError(f'factor: got {factor}, expected a positive integer')
     similarity = np.eye(4) if scene_from_source is None else np.asarray(scene_from_source, np.float64)

@@ -30,7 +30,7 @@ def read(
         folder: holds the folders of the splits; or instances, which `frames.holdout` then splits.
         split: which of them.
         views: of each instance, evenly spaced; all if not given, which asks for as many of each.
-        limit: how many instances to read, the first by name; all if not given.
+        limit: at most how many instances to read, the first by name; all if not given.
         factor: integer by which pictures are reduced.
         test_every, hold_val: see `frames.holdout`.
 
@@ -51,8 +51,8 @@ def read(
         raise checks.InputError(
             f'{folder if own is None else own}: no instances in split {split!r}, expected folders with intrinsics.txt'
         )
-    if limit is not None and not 1 <= limit <= len(found):
-        raise checks.InputError(f'limit: got {limit}, expected 1 to {len(found)}, the number of instances')
+    if limit is not None and limit < 1:
+        raise checks.InputError(f'limit: got {limit} instances, expected at least 1')
     scenes, scale = {}, 0.0
     for path in found[:limit]:
         images, side = deepvoxels.read_object(path, factor=factor)

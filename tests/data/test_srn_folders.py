@@ -120,8 +120,9 @@ def test_what_stops_a_category(figures, tmp_path):
     with pytest.raises(InputError, match='no such folder'):
         srn_folders.read(tmp_path / 'nowhere')
     folder = srn_folders.write(tmp_path, figures, split='train')
-    with pytest.raises(InputError, match='limit: got 4'):
-        srn_folders.read(tmp_path, limit=4)
+    with pytest.raises(InputError, match='limit: got 0'):
+        srn_folders.read(tmp_path, limit=0)
+    assert len(srn_folders.read(tmp_path, limit=99)) == len(figures)
     with pytest.raises(InputError, match='exists'):
         srn_folders.write(tmp_path, figures, split='train')
     (folder / 'train_00001' / 'pose' / '000003.txt').unlink()

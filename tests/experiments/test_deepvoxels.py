@@ -78,7 +78,7 @@ def test_folders_of_deepvoxels_and_srn_bring_their_cube(tmp_path, near, capsys):
 
 
 def test_what_cannot_be_learned_is_said_first(folder):
-    with pytest.raises(InputError, match='size: got photographs of 32 x 32, expected multiples of 64'):
+    with pytest.raises(InputError, match='size: got photographs of 32 x 32, expected about multiples of 64'):
         deepvoxels.build(dataclasses.replace(settings(folder), model=dataclasses.replace(TINY, depth=5)))
     with pytest.raises(InputError, match='--side: got -1'):
         settings(folder, side=-1.0)

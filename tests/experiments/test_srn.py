@@ -49,8 +49,10 @@ def test_folders_of_unequal_counts_give_as_many_views_of_each(folders):
     np.testing.assert_allclose(data.ball.radius, np.sqrt(3) / 2 * data.train.scale)
     with pytest.raises(InputError, match='that instance train_00001 has. Views are --data.views and --data.novel'):
         srn_data.read(DataConfig('category', instances=0, views=6, novel=1), str(folders), '')
-    with pytest.raises(InputError, match='limit: got 20, expected 1 to 2.*--data.unseen'):
-        srn_data.read(DataConfig('category', instances=0, views=4, novel=1), str(folders), '')
+    every = srn_data.read(DataConfig('category', instances=99, views=4, novel=1), str(folders), '')
+    assert len(every.train) == 3 and every.unseen is not None and len(every.unseen) == 2
+    with pytest.raises(InputError, match='Views are --data.unseen_views'):
+        srn_data.read(DataConfig('category', views=4, novel=1, unseen_views=9), str(folders), '')
 
 
 def test_one_view_to_train_on_and_views_that_are_not_there():

@@ -39,21 +39,24 @@ def deepvoxels(
     Args:
         config: see there.
         cube: where the volume lies, in the world of the cameras.
-        size: (width, height) of photographs, multiples of `config.multiple`.
+        size: (width, height) of photographs. Those whose sides are no multiples of `config.multiple` go on a little to
+            the right and below while they are drawn, which is cut off again.
         optimizer: of all that is learned, the discriminator's too.
 
     Returns:
         A Method; `evaluate` takes an `Example` of `neurend.models.nerf.evaluation`, which is put on white.
 
     Raises:
-        InputError: photographs whose sides cannot be halved so often.
+        InputError: photographs that are much smaller than what can be halved as often as the model does.
     """
-    if any(side % config.multiple for side in size):
+    whole = (-(-size[0] // config.multiple) * config.multiple, -(-size[1] // config.multiple) * config.multiple)
+    if any(2 * larger > 3 * side for larger, side in zip(whole, size)):
         raise checks.InputError(
-            f'size: got photographs of {size[0]} x {size[1]}, expected multiples of {config.multiple}, which can be '
-            'halved as often as the model does; reduce depth or occlusion_depth, or resize the photographs'
+            f'size: got photographs of {size[0]} x {size[1]}, expected about multiples of {config.multiple}, which can '
+            'be halved as often as the model does; reduce its halvings, depth or occlusion_depth, or take larger '
+            'photographs'
         )
-    map_size = (size[0] // 2**config.halvings, size[1] // 2**config.halvings)
+    map_size = (whole[0] // 2**config.halvings, whole[1] // 2**config.halvings)
     cube = Cube(jnp.asarray(cube.center, jnp.float32), jnp.asarray(cube.side, jnp.float32))
     offset = 0.0 if config.released else 0.5
     parts = {
@@ -79,7 +82,7 @@ def deepvoxels(
     def init(key: Key) -> State:
         side, (width, height) = config.grid_dim, map_size
         volume = jnp.zeros((1, side, side, side, config.features))
-        picture = jnp.zeros((1, size[1], size[0], 3))
+        picture = jnp.zeros((1, whole[1], whole[0], 3))
         shapes = {
             'extractor': (picture,),
             'integration': (volume, volume),
@@ -97,11 +100,12 @@ def deepvoxels(
 
     def at_map(camera: Camera) -> Camera:
         """The camera of a feature map."""
-        camera = cameras.resize(camera, 2.0**-config.halvings)
+        camera = cameras.resize(cameras.crop(camera, 0, 0, *whole), 2.0**-config.halvings)
         return dataclasses.replace(camera, center=camera.center + 0.5) if config.released else camera
 
     def observed(params: PyTree, pictures: Any) -> Array:
-        maps = apply(params, 'extractor', pictures.rgb - 0.5)
+        beside = [(0, 0), (0, whole[1] - size[1]), (0, whole[0] - size[0]), (0, 0)]
+        maps = apply(params, 'extractor', jnp.pad(pictures.rgb, beside, mode='edge') - 0.5)
         points = lift.cell_centers(cube, config.grid_dim, offset=offset)
         views = [lift.lift(maps[k], at_map(pictures.camera[k]), points) for k in range(len(maps))]
         return lift.mean(views)[0]
@@ -124,7 +128,7 @@ def deepvoxels(
         else:
             weights, depth = lift.visibility(found, planes)
             found = lift.collapse(weights, seen) / (config.planes if config.released else 1)
-        rgb = apply(params, 'renderer', found[None], key=key)[0] + 0.5
+        rgb = apply(params, 'renderer', found[None], key=key)[0, : size[1], : size[0]] + 0.5
         extras = {} if weights is None else {'visibility': weights, 'planes': planes}
         return Rendering(rgb, jnp.ones(rgb.shape[:2]), depth, extras=extras)
 
@@ -141,8 +145,8 @@ def deepvoxels(
         else:
             new = observed(params, batch.source)
             volume = apply(params, 'integration', volume[None], new[None], key=keys[0])[0]
-        whole = filled(params, volume)
-        drawn = [draw(params, whole, batch.target.camera[k], keys[2 + k]) for k in range(len(batch.target.rgb))]
+        complete = filled(params, volume)
+        drawn = [draw(params, complete, batch.target.camera[k], keys[2 + k]) for k in range(len(batch.target.rgb))]
         inner = slice(config.border, -config.border or None)
         rgb, truth = jnp.stack([each.rgb for each in drawn])[:, inner, inner], batch.target.rgb[:, inner, inner]
         values = {'l1': photometric.l1(rgb, truth), 'psnr': photometric.psnr(photometric.mse(rgb, truth))}
@@ -177,8 +181,8 @@ def deepvoxels(
         params = state.weights
         volume = params['volume'] if learned else state.aux['volume']
         found = draw(params, filled(params, volume), camera, None)
-        depth = jax.image.resize(found.depth, size[::-1], 'linear')
-        return dataclasses.replace(found, depth=depth)
+        depth = jax.image.resize(found.depth, whole[::-1], 'linear')
+        return dataclasses.replace(found, depth=depth[: size[1], : size[0]])
 
     compiled = jax.jit(render)
 

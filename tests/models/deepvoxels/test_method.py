@@ -120,9 +120,19 @@ def test_several_views_are_integrated_in_any_order():
     np.testing.assert_allclose(np.asarray(found.extras['visibility']).sum(-1), 1, atol=1e-5)
 
 
-def test_photographs_that_cannot_be_halved():
-    with pytest.raises(InputError, match='size: got photographs of 30 x 32, expected multiples of 4'):
-        deepvoxels(LEARNED, CUBE, size=(30, 32), optimizer=optax.adam(0.1))
+def test_photographs_of_any_size_are_the_corner_of_those_that_can_be_halved():
+    methods = [deepvoxels(LEARNED, CUBE, size=size, optimizer=optax.adam(0.1)) for size in ((30, 32), (32, 32))]
+    state = jax.jit(methods[0].init)(jax.random.key(0))
+    camera = camera_of(paths.sphere(1, radius=3.0))[0]
+    small, large = (jax.jit(method.render)(state, camera) for method in methods)
+    assert small.rgb.shape == (32, 30, 3) and small.depth.shape == (32, 30)
+    np.testing.assert_allclose(small.rgb, large.rgb[:, :30], atol=1e-5)
+    np.testing.assert_allclose(small.depth, large.depth[:, :30], atol=1e-5)
+
+
+def test_photographs_that_are_too_small():
+    with pytest.raises(InputError, match='size: got photographs of 18 x 20, expected about multiples of 32'):
+        deepvoxels(dataclasses.replace(LEARNED, depth=4), CUBE, size=(18, 20), optimizer=optax.adam(0.1))
 
 
 @pytest.mark.parametrize(
