@@ -51,9 +51,7 @@ def main():
     folder, result = Path(options.workdir), {}
     shutil.rmtree(folder, ignore_errors=True)
     data_dir = f'--data_dir={Path(options.data_root) / "llff" / "bronze_head"}'
-    field = config.parse(
-        nerf.Config, f'--flagfile={nerf_bronze_head.FLAGS}', data_dir, f'--workdir={folder / "field"}'
-    )
+    field = config.parse(nerf.Config, f'--flagfile={nerf_bronze_head.FLAGS}', data_dir, f'--workdir={folder / "field"}')
     reference = nerf_bronze_head.baselines(nerf.read(field, 'train'), nerf.read(field, 'test'))
     show('baselines', reference)
     for name in [row for row in ROWS if row in options.only]:

@@ -126,9 +126,7 @@ def mip(
         edges = sampling.stratified(keys[0], near_rays, far_rays, config.samples + 1, spacing=config.spacing)
         coarse = integrate(keys[1], params, rays, view_code, edges, behind_rays)
         assert coarse.weights is not None
-        edges = sampling.resample_edges(
-            keys[2], edges, coarse.weights, config.samples, padding=config.resample_padding
-        )
+        edges = sampling.resample_edges(keys[2], edges, coarse.weights, config.samples, padding=config.resample_padding)
         fine = integrate(keys[3], params, rays, view_code, edges, behind_rays)
         return dataclasses.replace(fine, extras={'coarse': coarse})
 
