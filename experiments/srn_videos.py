@@ -12,7 +12,7 @@ from neurend import app
 from neurend.data.categories import Category
 from neurend.geometry import paths
 from neurend.geometry.cameras import Camera
-from neurend.images import show, video
+from neurend.images import io, show, video
 from neurend.models.method import Method
 from neurend.models.srn.reconstruct import interpolate, with_codes
 from neurend.models.state import State
@@ -32,7 +32,7 @@ def trajectory(path: Path, method: Method, state: State, category: Category, *, 
 
     def frame(view: Rendering) -> np.ndarray:
         depth = show.depth_picture(view.depth, near=near, far=far)
-        return np.concatenate([_bytes(view), depth], axis=1)
+        return np.concatenate([io.to_uint8(np.clip(view.rgb, 0, 1)), depth], axis=1)
 
     video.write(path, map(frame, views), fps=15)
     app.say(str(path))
@@ -45,7 +45,8 @@ def interpolation(path: Path, method: Method, state: State, category: Category, 
     between = with_codes(state, codes)
     tiler = Tiler(method.render)
     way = enumerate(_cameras(category, 0, frames))
-    video.write(path, (_bytes(tiler(between, camera, index=k)) for k, camera in way), fps=15)
+    pictures = (np.clip(tiler(between, camera, index=k).rgb, 0, 1) for k, camera in way)
+    video.write(path, pictures, fps=15)
     app.say(str(path))
 
 
@@ -55,7 +56,3 @@ def _cameras(category: Category, instance: int, frames: int) -> Iterator[Camera]
     way = paths.wander(jax.random.key(0), given.world_from_camera, segments=_TURNS, steps=steps)
     for pose in way[:frames]:
         yield dataclasses.replace(given[0], world_from_camera=pose)
-
-
-def _bytes(view: Rendering) -> np.ndarray:
-    return (255 * np.clip(view.rgb, 0, 1) + 0.5).astype(np.uint8)
