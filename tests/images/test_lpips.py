@@ -108,6 +108,16 @@ def write_legacy(path, arrays):
     path.write_bytes(b''.join(parts))
 
 
+@pytest.mark.parametrize('name', ['state_dict', 'model'])
+def test_a_nested_table_is_found_beside_other_entries(tmp_path, torch_names, name):
+    arrays = {'a.weight': np.arange(6, dtype=np.float32).reshape(2, 3)}
+    table, _ = tensors(arrays)
+    write_zip(tmp_path / 'w.pth', arrays, dump({name: table, 'optimizer': {'step': 7}, 'epoch': 3}))
+    found = statedict.read(tmp_path / 'w.pth')
+    assert list(found) == ['a.weight']
+    np.testing.assert_array_equal(found['a.weight'], arrays['a.weight'])
+
+
 @pytest.mark.parametrize('writer', [write_zip, write_legacy])
 def test_state_dicts_read_without_pytorch(tmp_path, torch_names, writer):
     arrays = {
