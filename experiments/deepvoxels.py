@@ -258,7 +258,7 @@ def along(draw: Callable[[Camera], Rendering], views: PosedImages, frames: int) 
     for pose in paths.spline(tour(np.asarray(views.cameras.world_from_camera)), frames):
         found = jax.device_get(draw(dataclasses.replace(camera, world_from_camera=pose)))
         planes = found.extras.get('planes', (0.0, 1.0))
-        depth = show.depth_picture(found.depth, near=float(planes[0]), far=float(planes[-1]))
+        depth = show.depth_picture(found.depth, found.alpha, near=float(planes[0]), far=float(planes[-1]))
         yield np.concatenate([io.to_uint8(np.clip(found.rgb, 0, 1)), depth], axis=1)
 
 

@@ -53,7 +53,7 @@ def nearest_view_source(
     """A source whose photographs lie on the device.
 
     A batch has a random view and `targets - 1` more of them to draw, and `sources` random ones of those that are
-    `nearest` to the first.
+    `nearest` to the first. Alpha, or masks, come with them.
 
     Args:
         images: of one size.
@@ -74,9 +74,10 @@ def nearest_view_source(
     size_of(images)
     near = neighbors(images.cameras, max(nearest, sources))
     pictures = np.stack([np.rint(255 * composite(image, background)).astype(np.uint8) for image in images.images])
+    opaque = opacities(images)
 
     def draw(key: Key, data: PyTree) -> NearestViews:
-        cameras, pixels, near = data
+        cameras, pixels, opaque, near = data
         first_key, other_key, source_key = jax.random.split(key, 3)
         first = jax.random.randint(first_key, (1,), 0, len(images))
         others = jax.random.randint(other_key, (targets - 1,), 0, len(images))
@@ -85,8 +86,16 @@ def nearest_view_source(
         def shown(index):
             rgb = jnp.asarray(pixels)[index].astype(jnp.float32) / 255
             behind = jnp.broadcast_to(jnp.asarray(background, jnp.float32), (len(index), 3))
-            return Photographs(jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], cameras), rgb, behind)
+            alpha = None if opaque is None else jnp.asarray(opaque)[index].astype(jnp.float32) / 255
+            return Photographs(jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], cameras), rgb, behind, alpha)
 
         return NearestViews(shown(jnp.concatenate([first, others])), shown(chosen))
 
-    return Source(data=(images.cameras, pictures, near), draw=draw)
+    return Source(data=(images.cameras, pictures, opaque, near), draw=draw)
+
+
+def opacities(images: PosedImages) -> np.ndarray | None:
+    """How much of each pixel shows something, uint8 [n H W], by alpha or else by masks; None without either."""
+    if images.has_alpha:
+        return np.stack([x[..., 3] if x.shape[-1] == 4 else np.full(x.shape[:2], 255, np.uint8) for x in images.images])
+    return np.stack([np.where(mask > 0, np.uint8(255), np.uint8(0)) for mask in images.masks]) if images.masks else None

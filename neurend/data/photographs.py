@@ -22,12 +22,14 @@ class Photographs:
         camera: of each.
         rgb: [... H W 3] in [0, 1], on the background.
         background: [... 3] the colour behind, or [... H W 3].
-        deformation: what shapes a moving subject in each, e.g. coefficients; None for what stands still.
+        alpha: [... H W] in [0, 1], how much of each pixel shows something; None where that is not known.
+    deformation: what shapes a moving subject in each, e.g. coefficients; None for what stands still.
     """
 
     camera: Camera
     rgb: Array
     background: Array
+    alpha: Any = None
     deformation: Any = None
 
 

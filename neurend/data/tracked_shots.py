@@ -34,7 +34,7 @@ def shot_source(head: TrackedHead, *, frames: int = 1, window: int = 1) -> Sourc
         rgb, behind = (pixels.astype(jnp.float32) / 255 for pixels in (images[chosen], background))
         camera = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (frames, *leaf.shape)), camera)
         deformation = tuple(each[before(chosen, window)] for each in tracked)
-        return Photographs(camera, rgb, jnp.broadcast_to(behind[None], rgb.shape), deformation)
+        return Photographs(camera, rgb, jnp.broadcast_to(behind[None], rgb.shape), deformation=deformation)
 
     learned = tuple(each[: head.train] for each in head.performance)
     return Source(data=(head.images[: head.train], learned, head.camera, head.background), draw=draw)

@@ -1,11 +1,13 @@
 """Which views a step draws, and which it lifts."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from neurend.checks import InputError
-from neurend.data.nearest_views import nearest_view_source, neighbors
+from neurend.data.nearest_views import nearest_view_source, neighbors, opacities
 from neurend.data.posed import PosedImages, host_cameras
 from neurend.geometry import paths
 
@@ -52,6 +54,7 @@ def test_sources_are_among_the_nearest_of_the_first_target():
         batch = draw(jax.random.key(seed), source.data)
         shown = [np.rint(255 * np.asarray(part.rgb)[:, 0, 0, 0]).astype(int) for part in (batch.target, batch.source)]
         np.testing.assert_array_equal(np.asarray(batch.target.rgb)[:, :, 4:], 1)
+        np.testing.assert_array_equal(np.asarray(batch.target.alpha), np.tile(np.repeat([1.0, 0.0], 4), (2, 8, 1)))
         poses = np.asarray(views.cameras.world_from_camera)[np.concatenate(shown)]
         cameras = [np.asarray(part.camera.world_from_camera) for part in (batch.target, batch.source)]
         np.testing.assert_allclose(np.concatenate(cameras), poses, atol=1e-6)
@@ -61,6 +64,15 @@ def test_sources_are_among_the_nearest_of_the_first_target():
         firsts.add(int(first))
         others.add(int(shown[0][1]))
     assert len(firsts) > 8 and len(others) > 8
+
+
+def test_masks_stand_in_for_alpha():
+    views = ring(3)
+    images = tuple(image[..., :3] for image in views.images)
+    assert opacities(dataclasses.replace(views, images=images)) is None
+    masks = tuple(np.eye(8, dtype=np.uint8) for _ in images)
+    found = opacities(dataclasses.replace(views, images=images, masks=masks))
+    np.testing.assert_array_equal(found, np.tile(255 * np.eye(8), (3, 1, 1)))
 
 
 def test_numbers_that_make_no_batch():

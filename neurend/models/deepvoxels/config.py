@@ -25,8 +25,8 @@ class DeepVoxelsConfig:
         planes: of the camera volumes.
         span: their depth, in sides of the cube; the default is its diagonal.
         occlusion: 'volume', a 3-D U-Net of camera volumes as published, or 'rays': dense layers say how opaque each
-            cell is, and rays stop where the cells before are not, which is many times faster. 'none' for the ablation,
-            which has convolutions of all planes at once instead.
+            cell is, and rays stop where the cells before are not, or nowhere, which is many times faster. 'none' for
+            the ablation, which has convolutions of all planes at once instead.
         occlusion_width: channels of the occlusion network's cells.
         occlusion_depth: of 'volume' the halvings of its U-Net, of 'rays' the hidden dense layers.
         norm: 'batch' standardizes channels of what is drawn, at test time too, as elsewhere here; 'fixed' only scales
@@ -37,6 +37,8 @@ class DeepVoxelsConfig:
         adversarial: weight of what the discriminator says; 0 for none.
         compact: weight of the variance of where rays stop, in squares of the cube's side, so that they stop at surfaces
             and soft depth is theirs; 0 for none, as published.
+        silhouette: weight of the mean squared difference between what stops of 'rays' and the photographs' alpha or
+            masks, so that nothing is drawn as a fog about what there is; 0 for none, as published.
         discriminator: its channels.
         border: pixels at the border of photographs that have no loss.
         released: do as the released code does: values lie at the corners of cells and pixels, planes are a cell apart
@@ -65,6 +67,7 @@ class DeepVoxelsConfig:
     l1: float = 200.0
     adversarial: float = 1.0
     compact: float = 0.0
+    silhouette: float = 0.0
     discriminator: int = 28
     border: int = 5
     released: bool = False
@@ -74,7 +77,7 @@ class DeepVoxelsConfig:
         """Raises `InputError` for numbers out of range, and for choices that do not go together."""
         least = {'grid_dim': 2, 'features': 1, 'width': 2, 'halvings': 1, 'depth': 1, 'sources': 1, 'planes': 2}
         least |= {'inpainting': 0, 'occlusion_width': 1, 'occlusion_depth': 0, 'border': 0}
-        least |= {'l1': 0, 'adversarial': 0, 'compact': 0}
+        least |= {'l1': 0, 'adversarial': 0, 'compact': 0, 'silhouette': 0}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise InputError(f'{name}: got {getattr(self, name)}, expected at least {smallest}')
@@ -92,6 +95,11 @@ class DeepVoxelsConfig:
             raise InputError(f'dropout, gate_dropout: got {self.dropout} and {self.gate_dropout}, expected parts of 1')
         if self.compact and self.occlusion == 'none':
             raise InputError(f'compact: got {self.compact} without an occlusion network, expected 0')
+        if self.silhouette and self.occlusion != 'rays':
+            raise InputError(
+                f"silhouette: got {self.silhouette} with occlusion='{self.occlusion}', by which every ray stops, "
+                "expected 0, or occlusion='rays'"
+            )
         if self.span <= 0 or self.near <= 0:
             raise InputError(f'span, near: got {self.span} and {self.near}, expected positive numbers')
 

@@ -24,6 +24,7 @@ from neurend.render.rendering import Rendering
 from neurend.typing import Array, Key, Metrics, PyTree
 
 _WHITE = np.ones(3, np.float32)
+_LEAST = 1e-3  # of a ray that stops, for its depth to be that of what stopped it
 
 
 def deepvoxels(
@@ -125,12 +126,29 @@ def deepvoxels(
         found = apply(params, 'occlusion', seen[None])[0]
         if config.occlusion == 'none':
             weights, depth = None, jnp.zeros(map_size[::-1])
+            alpha = jnp.ones_like(depth)
         else:
-            weights, depth = lift.visibility(found, planes)
+            weights, depth, alpha = stops(found, planes)
             found = lift.collapse(weights, seen) / (config.planes if config.released else 1)
         rgb = apply(params, 'renderer', found[None], key=key)[0, : size[1], : size[0]] + 0.5
         extras = {} if weights is None else {'visibility': weights, 'planes': planes}
-        return Rendering(rgb, jnp.ones(rgb.shape[:2]), depth, extras=extras)
+        return Rendering(rgb, alpha, depth, extras=extras)
+
+    def stops(logits: Array, planes: Array) -> tuple[Array, Array, Array]:
+        """Where rays stop [h w d], the mean depth of those parts of them that do, and how much that is."""
+        if config.occlusion != 'rays':
+            weights, depth = lift.visibility(logits, planes)
+            return weights, depth, jnp.ones_like(depth)
+        weights = jax.nn.softmax(logits, axis=-1)[..., :-1]
+        alpha = jnp.sum(weights, axis=-1)
+        return weights, weights @ planes / jnp.maximum(alpha, _LEAST), alpha
+
+    def silhouette(drawn: Rendering, alpha: Array) -> Array:
+        """Mean squared difference of what stops and the alpha [H W] of a photograph, in pixels of the feature map."""
+        beside = [(0, whole[1] - size[1]), (0, whole[0] - size[0])]
+        each = 2**config.halvings
+        parts = jnp.pad(alpha, beside, mode='edge').reshape(map_size[1], each, map_size[0], each)
+        return jnp.mean(jnp.square(drawn.alpha - jnp.mean(parts, axis=(1, 3))))
 
     def variance(drawn: Rendering) -> Array:
         """Of where rays stop, in squares of the cube's side, the mean over rays."""
@@ -154,6 +172,10 @@ def deepvoxels(
         if config.compact:
             values['variance'] = jnp.mean(jnp.stack([variance(each) for each in drawn]))
             total = total + config.compact * values['variance']
+        if config.silhouette:
+            pairs = zip(drawn, batch.target.alpha)
+            values['silhouette'] = jnp.mean(jnp.stack([silhouette(each, alpha) for each, alpha in pairs]))
+            total = total + config.silhouette * values['silhouette']
         if config.adversarial:
             objective = adversarial.objective('non_saturating')
             still = jax.lax.stop_gradient(params)
@@ -170,6 +192,11 @@ def deepvoxels(
     def step(key: Key, state: State, batch: Any) -> tuple[State, Metrics]:
         told = 'The method was made for photographs of this size'
         checks.shape('batch.target.rgb', batch.target.rgb, f'n {size[1]} {size[0]} 3', told)
+        if config.silhouette:
+            told = 'With a weight for silhouettes photographs need alpha or masks; set silhouette to 0'
+            if batch.target.alpha is None:
+                raise checks.InputError(f'batch.target.alpha: got None. {told}')
+            checks.shape('batch.target.alpha', batch.target.alpha, f'n {size[1]} {size[0]}', told)
         volume = None if learned else state.aux['volume']
         (value, (volume, values)), grads = jax.value_and_grad(loss, has_aux=True)(state.params, volume, key, batch)
         updates, optimizers = optimizer.update(grads, state.optimizer, state.params)
@@ -181,8 +208,9 @@ def deepvoxels(
         params = state.weights
         volume = params['volume'] if learned else state.aux['volume']
         found = draw(params, filled(params, volume), camera, None)
-        depth = jax.image.resize(found.depth, whole[::-1], 'linear')
-        return dataclasses.replace(found, depth=depth[: size[1], : size[0]])
+        larger = (jax.image.resize(x, whole[::-1], 'linear')[: size[1], : size[0]] for x in (found.depth, found.alpha))
+        depth, alpha = larger
+        return dataclasses.replace(found, depth=depth, alpha=alpha)
 
     compiled = jax.jit(render)
 

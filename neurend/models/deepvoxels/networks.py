@@ -93,7 +93,7 @@ class Inpainting(nn.Module):
 
 
 class Occlusion(nn.Module):
-    """Logits `n h w d` of where rays stop, from camera volumes `n h w d c`."""
+    """Logits `n h w d` of where rays stop, from camera volumes `n h w d c`; of 'rays' one more, of those that do not."""
 
     config: DeepVoxelsConfig
 
@@ -108,8 +108,9 @@ class Occlusion(nn.Module):
                 x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal(), name=f'dense_{layer}')(x))
             # Rays begin by seeing through.
             opacity = nn.Dense(1, bias_init=nn.initializers.constant(-4.0), name='last')(x)[..., 0]
-            before = jnp.triu(jnp.ones((planes, planes)), 1)
-            return jax.nn.log_sigmoid(opacity) + jax.nn.log_sigmoid(-opacity) @ before
+            before = jnp.triu(jnp.ones((planes, planes + 1)), 1)
+            stops = jnp.pad(jax.nn.log_sigmoid(opacity), [(0, 0)] * 3 + [(0, 1)])
+            return stops + jax.nn.log_sigmoid(-opacity) @ before
         first = Unit(width, norm=config.norm, rank=3, name='first')(jnp.concatenate([depth, volume], axis=-1))
         network = UNet(
             width, width, config.occlusion_depth, 4 * width, refined=False, norm=config.norm, rank=3, name='unet'

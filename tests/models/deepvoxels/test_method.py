@@ -12,7 +12,7 @@ from neurend.checks import InputError
 from neurend.data.nearest_views import NearestViews
 from neurend.data.photographs import Photographs
 from neurend.geometry import cameras, paths
-from neurend.models.deepvoxels import cubes
+from neurend.models.deepvoxels import cubes, networks
 from neurend.models.deepvoxels.config import DeepVoxelsConfig
 from neurend.models.deepvoxels.method import deepvoxels
 from neurend.models.nerf.evaluation import Example
@@ -62,8 +62,9 @@ def ball(camera):
 
 def views(poses):
     camera = camera_of(poses)
-    rgb = np.stack([ball(camera[k])[0] for k in range(len(poses))])
-    return Photographs(camera, jnp.asarray(rgb, jnp.float32), jnp.ones((len(poses), 3)))
+    rgb, depth = (np.stack(parts) for parts in zip(*(ball(camera[k]) for k in range(len(poses)))))
+    alpha = jnp.asarray(np.isfinite(depth), jnp.float32)
+    return Photographs(camera, jnp.asarray(rgb, jnp.float32), jnp.ones((len(poses), 3)), alpha)
 
 
 def batch_of(count, sources=1):
@@ -77,8 +78,9 @@ def made(config, rate=0.01):
 
 
 @pytest.mark.slow
-def test_a_ball_is_learned_with_its_depth():
-    config = dataclasses.replace(LEARNED, grid_dim=12, features=8, planes=12, width=16, occlusion_width=16)
+def test_a_ball_is_learned_with_its_depth_and_silhouette():
+    options = {'grid_dim': 12, 'features': 8, 'planes': 12, 'width': 16, 'occlusion_width': 16, 'silhouette': 20.0}
+    config = dataclasses.replace(LEARNED, **options)
     optimizer = by_name({'^volume': optax.adam(0.03), '': optax.adam(2e-3)})
     method = deepvoxels(config, CUBE, size=(SIZE, SIZE), optimizer=optimizer)
     state = jax.jit(method.init)(jax.random.key(0))
@@ -94,9 +96,9 @@ def test_a_ball_is_learned_with_its_depth():
     metrics, pictures = method.evaluate(state, Example('new', camera, image))
     assert metrics['psnr'] > 19, metrics
     assert pictures['depth'].shape == (SIZE, SIZE, 3)
-    found = np.asarray(jax.jit(method.render)(state, camera).depth)
-    seen = np.isfinite(depth)
-    assert np.corrcoef(found[seen], depth[seen])[0, 1] > 0.5
+    found, seen = jax.device_get(jax.jit(method.render)(state, camera)), np.isfinite(depth)
+    assert np.mean((found.alpha > 0.5) == seen) > 0.95
+    assert np.corrcoef(found.depth[seen], depth[seen])[0, 1] > 0.7
 
 
 @pytest.mark.slow
@@ -117,7 +119,8 @@ def test_several_views_are_integrated_in_any_order():
     draw, camera = jax.jit(method.render), batch.target.camera[0]
     found, bare = (draw(dataclasses.replace(later, aux={'volume': v}), camera) for v in (volumes[0], 0 * volumes[0]))
     assert np.abs(np.asarray(found.rgb - bare.rgb)).max() > 1e-4
-    np.testing.assert_allclose(np.asarray(found.extras['visibility']).sum(-1), 1, atol=1e-5)
+    stops = np.asarray(found.extras['visibility']).sum(-1)
+    assert np.all(stops > 0) and np.all(stops < 1)
 
 
 def test_photographs_of_any_size_are_the_corner_of_those_that_can_be_halved():
@@ -128,6 +131,28 @@ def test_photographs_of_any_size_are_the_corner_of_those_that_can_be_halved():
     assert small.rgb.shape == (32, 30, 3) and small.depth.shape == (32, 30)
     np.testing.assert_allclose(small.rgb, large.rgb[:, :30], atol=1e-5)
     np.testing.assert_allclose(small.depth, large.depth[:, :30], atol=1e-5)
+
+
+def test_rays_stop_where_cells_before_do_not_stop_them():
+    network, volume = networks.Occlusion(LEARNED), jax.random.normal(jax.random.key(0), (1, 2, 3, 8, 4))
+    params = network.init(jax.random.key(1), volume)
+    params['params']['last']['bias'] = jnp.zeros(1)
+    logits = np.asarray(network.apply(params, volume), np.float64)
+    layer, last = (jax.tree.map(np.float64, params['params'][name]) for name in ('dense_0', 'last'))
+    hidden = np.maximum(np.asarray(volume, np.float64) @ layer['kernel'] + layer['bias'], 0)
+    opacity = 1 / (1 + np.exp(-(hidden @ last['kernel'] + last['bias'])[..., 0]))
+    before = np.concatenate([np.ones((1, 2, 3, 1)), np.cumprod(1 - opacity, -1)], -1)
+    expected = before * np.concatenate([opacity, np.ones((1, 2, 3, 1))], -1)
+    np.testing.assert_allclose(np.exp(logits), expected, atol=1e-6)
+    np.testing.assert_allclose(np.exp(logits).sum(-1), 1, atol=1e-6)
+
+
+def test_silhouettes_need_alpha():
+    method = made(dataclasses.replace(LEARNED, silhouette=1.0))
+    batch = batch_of(1)
+    bare = dataclasses.replace(batch, target=dataclasses.replace(batch.target, alpha=None))
+    with pytest.raises(InputError, match='alpha: got None. With a weight for silhouettes photographs need alpha'):
+        jax.eval_shape(lambda key: method.step(key, method.init(key), bare), jax.random.key(0))
 
 
 def test_photographs_that_are_too_small():
@@ -143,6 +168,7 @@ def test_photographs_that_are_too_small():
         ({'planes': 48}, 'planes, occlusion_depth: got 48 planes, expected a multiple of 64'),
         ({'sources': 0}, 'sources: got 0, expected at least 1'),
         ({'occlusion': 'none', 'compact': 1.0}, 'compact: got 1.0 without an occlusion network'),
+        ({'silhouette': 1.0}, "silhouette: got 1.0 with occlusion='volume', by which every ray stops"),
         ({'dropout': 1.0}, 'dropout, gate_dropout: got 1.0'),
     ],
 )
