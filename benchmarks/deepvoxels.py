@@ -43,7 +43,7 @@ from neurend.typing import Key, Source
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ROWS = {
     'deepvoxels': (),
-    'no_occlusion': ('--model.occlusion=none', '--model.compact=0'),
+    'no_occlusion': ('--model.occlusion=none', '--model.compact=0', '--model.silhouette=0'),
     'integrated': ('--model.volume=integrated', '--model.sources=4', '--nearest=16', '--model.norm=batch'),
 }
 _FRAMES = 40

@@ -93,7 +93,7 @@ class Inpainting(nn.Module):
 
 
 class Occlusion(nn.Module):
-    """Logits `n h w d` of where rays stop, from camera volumes `n h w d c`; of 'rays' one more, of those that do not."""
+    """Logits `n h w d` of where rays stop, from camera volumes `n h w d c`; of 'rays' one more: nowhere."""
 
     config: DeepVoxelsConfig
 
