@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from neurend.linear import linear
-from neurend.nn import products, tiled, winograd
+from neurend.nn import products, stacked, tiled, winograd
 from neurend.nn.products import Geometry
 from neurend.typing import Array
 
@@ -45,6 +45,8 @@ def _here(name: str, geometry: Geometry, a: Array, b: Array) -> Callable[[Geomet
     if winograd.fits(geometry, channels, out):
         return getattr(winograd, name)
     if len(geometry.size) == 3:
+        if stacked.fits(geometry, channels, out):
+            return getattr(stacked, name)
         if geometry.stride > 1 or products.narrows(geometry, channels, out):
             return getattr(products, name)
         if tiled.fits(geometry):

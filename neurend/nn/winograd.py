@@ -4,10 +4,15 @@ Two neighbouring outputs of a filter of r taps need r + 1 products instead of 2r
 dimensions, filters of 2x2 taps take 9 products for four outputs instead of 16, of 3x3 taps 16 instead of 36, of 4x4
 taps 25 instead of 64. Sums over channels make each product a matrix product over tiles. A 4x4 filter of stride 2 is a
 2x2 filter of stride 1 over blocks of 2x2 pixels, so that the layers of a pix2pix U-Net are all of the first kind.
+
+Transformed tiles are several times larger than pictures. Where a cache would not hold them, strips of pictures follow
+one another, which halves the time.
 """
 
+import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +20,8 @@ from neurend.nn.products import Geometry, interleave
 from neurend.typing import Array
 
 _OUTPUTS = 2
+_CACHE = 4e7  # bytes of transformed tiles that are no slower than fewer
+_STRIP = 3e6  # bytes of them in a strip, where there are more
 
 
 class _Filter(NamedTuple):
@@ -85,14 +92,22 @@ def kernel(geometry: Geometry, x: Array, y: Array) -> Array:
     if geometry.stride == 2:
         padded = _blocks(padded)
     chosen = _FILTERS[2 if geometry.stride == 2 else geometry.taps[0]]
-    data = _both(chosen.data, _tiles(padded, len(chosen.data), geometry.output))
-    even = _even(y, geometry.output)
-    cotangents = _both(chosen.products.T, [[even[:, a::2, b::2] for b in range(2)] for a in range(2)])
-    products = [
-        [_flat(one).T @ _flat(other) for one, other in zip(*rows)] for rows in zip(data, cotangents)
-    ]  # fmt: skip
-    found = _both(chosen.taps.T, products)
-    channels, out = x.shape[-1], y.shape[-1]
+    points, channels, out = len(chosen.data), x.shape[-1], y.shape[-1]
+    strips = _strips(padded, points, geometry.output, out)
+
+    def products(start: Array | int) -> Grid:
+        data = _both(chosen.data, _tiles(strips.seen(start), points))
+        given = strips.given(even, start)
+        cotangents = _both(chosen.products.T, [[given[:, a::2, b::2] for b in range(2)] for a in range(2)])
+        return [[_flat(one).T @ _flat(other) for one, other in zip(*rows)] for rows in zip(data, cotangents)]
+
+    height, width = strips.size
+    even = jnp.pad(y, [(0, 0), (0, height - y.shape[1]), (0, width - y.shape[2]), (0, 0)])
+    total = products(0)
+    if strips.count > 1:
+        rest = strips.starts[1:]
+        total, _ = jax.lax.scan(lambda total, at: (jax.tree.map(jnp.add, total, products(at)), None), total, rest)
+    found = _both(chosen.taps.T, total)
     if geometry.stride == 1:
         return jnp.stack([jnp.stack(row) for row in found])
     taps = jnp.stack([jnp.stack([part.reshape(2, 2, channels, out) for part in row]) for row in found])
@@ -103,11 +118,22 @@ def _correlate(x: Array, filters: Grid, size: tuple[int, ...]) -> Array:
     """Correlates `n h w i`, unpadded, with transformed filters, to `n *size o`."""
     points = len(filters)
     chosen = _FILTERS[points - 1]
-    data = _both(chosen.data, _tiles(x, points, size))
-    n, height, width, _ = data[0][0].shape
-    products = [[_flat(d) @ g for d, g in zip(*rows)] for rows in zip(data, filters)]
-    tiles = [[part.reshape(n, height, width, -1) for part in row] for row in _both(chosen.products, products)]
-    return interleave([part for row in tiles for part in row], 2, 2)[:, : size[0], : size[1]]
+    strips = _strips(x, points, size, filters[0][0].shape[-1])
+
+    def outputs(start: Array | int) -> Array:
+        data = _both(chosen.data, _tiles(strips.seen(start), points))
+        n, height, width, _ = data[0][0].shape
+        products = [[_flat(d) @ g for d, g in zip(*rows)] for rows in zip(data, filters)]
+        tiles = [[part.reshape(n, height, width, -1) for part in row] for row in _both(chosen.products, products)]
+        return interleave([part for row in tiles for part in row], 2, 2)
+
+    if strips.count == 1:
+        found = outputs(0)
+    elif strips.pictures:
+        found = jax.lax.map(outputs, strips.starts)
+    else:
+        found = jnp.moveaxis(jax.lax.map(outputs, strips.starts), 0, 1)
+    return found.reshape(len(x), *strips.size, -1)[:, : size[0], : size[1]]
 
 
 def _filters(geometry: Geometry, w: Array) -> Grid:
@@ -143,19 +169,65 @@ def _combine(weights: np.ndarray, parts: list[Array]) -> Array:
     return total
 
 
-def _tiles(x: Array, points: int, size: tuple[int, ...]) -> Grid:
-    """Each point of all tiles, `n h w c`, tiles two pixels apart, for outputs `size`."""
-    counts = [-(-side // _OUTPUTS) for side in size]
-    missing = [max(2 * count + points - 2 - side, 0) for count, side in zip(counts, x.shape[1:3])]
+class _Strips(NamedTuple):
+    """Pictures in strips: some of the pictures, or some rows of all of them.
+
+    Attributes:
+        x: `n h w c`, as large as all tiles.
+        count: of strips.
+        pictures: in a strip; 0 where strips are of rows.
+        rows: of outputs in a strip.
+        size: height and width of what all tiles give.
+    """
+
+    x: Array
+    count: int
+    pictures: int
+    rows: int
+    size: tuple[int, int]
+
+    @property
+    def starts(self) -> Array:
+        """Where strips begin, among pictures or rows."""
+        return (self.pictures or self.rows) * jnp.arange(self.count)
+
+    def seen(self, start: Array | int) -> Array:
+        """What the tiles of a strip see."""
+        return self._cut(self.x, start, self.x.shape[1] - self.size[0])
+
+    def given(self, y: Array, start: Array | int) -> Array:
+        """Of `n *size o`, what belongs to a strip."""
+        return self._cut(y, start, 0)
+
+    def _cut(self, x: Array, start: Array | int, more: int) -> Array:
+        if self.pictures:
+            return jax.lax.dynamic_slice_in_dim(x, start, self.pictures, 0)
+        return jax.lax.dynamic_slice_in_dim(x, start, self.rows + more, 1)
+
+
+def _strips(x: Array, points: int, size: tuple[int, ...], out: int) -> _Strips:
+    """Strips of `n h w i`, unpadded, for outputs `n *size out`."""
+    n, height, width, channels = x.shape
+    tall, wide = (-(-side // _OUTPUTS) for side in size)
+    picture = 4 * tall * wide * points**2 * (channels + out)
+    if n * picture <= _CACHE:
+        count, pictures, rows = 1, 0, tall
+    elif picture <= 2 * _STRIP:
+        pictures = max(part for part in range(1, n + 1) if n % part == 0 and (part - 1) * picture <= _STRIP)
+        count, rows = n // pictures, tall
+    else:
+        pictures, rows = 0, -(-tall // min(math.ceil(n * picture / _STRIP), tall))
+        count = -(-tall // rows)
+    whole = _OUTPUTS * rows * (1 if pictures else count), _OUTPUTS * wide
+    missing = [max(side + points - _OUTPUTS - had, 0) for side, had in zip(whole, (height, width))]
     x = jnp.pad(x, [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)])
-    return [
-        [x[:, a : a + 2 * counts[0] - 1 : 2, b : b + 2 * counts[1] - 1 : 2] for b in range(points)]
-        for a in range(points)
-    ]
+    return _Strips(x, count, pictures, _OUTPUTS * rows, whole)
 
 
-def _even(y: Array, size: tuple[int, ...]) -> Array:
-    return jnp.pad(y, [(0, 0), (0, size[0] % 2), (0, size[1] % 2), (0, 0)])
+def _tiles(x: Array, points: int) -> Grid:
+    """Each point of all tiles, `n h w c`, tiles two pixels apart."""
+    tall, wide = ((side - points) // _OUTPUTS + 1 for side in x.shape[1:3])
+    return [[x[:, a : a + 2 * tall - 1 : 2, b : b + 2 * wide - 1 : 2] for b in range(points)] for a in range(points)]
 
 
 def _blocks(x: Array) -> Array:

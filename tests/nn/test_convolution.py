@@ -5,7 +5,7 @@ import pytest
 from jax.test_util import check_grads
 
 from neurend.checks import InputError
-from neurend.nn import products, tiled, winograd
+from neurend.nn import products, stacked, tiled, winograd
 from neurend.nn.convolution import Convolution, TransposedConvolution, convolve, convolve_transposed
 from neurend.nn.products import Geometry
 from tests.oracles import networks as oracle
@@ -53,7 +53,7 @@ def test_transposed_values_are_those_of_the_sum(case):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_products_are_each_others_transposes(case):
+def test_products_are_each_others_transposes(case, monkeypatch):
     """<y, output(x, w)> = <x, input(y, w)> = <w, kernel(x, y)>, in double precision, however they are computed."""
     size, taps, stride, padding, dilation, channels, out = case
     geometry = Geometry(stride, dilation, ((padding, padding),) * len(size), size, (taps,) * len(size))
@@ -62,16 +62,27 @@ def test_products_are_each_others_transposes(case):
         x, w = rng.normal(size=(2, *size, channels)), rng.normal(size=(*geometry.taps, channels, out))
         y = rng.normal(size=(2, *geometry.output, out))
         expected = np.sum(y * oracle.convolve(x, w, stride=stride, padding=padding, dilation=dilation))
-        modules = [products]
-        modules += [winograd] if winograd.fits(geometry._replace(size=(64, 64)), 16, 16) else []
-        modules += [tiled] if tiled.fits(geometry) else []
-        for module in modules:
-            found = [
-                np.sum(y * module.output(geometry, jnp.asarray(x), jnp.asarray(w))),
-                np.sum(x * module.input(geometry, jnp.asarray(y), jnp.asarray(w))),
-                np.sum(w * module.kernel(geometry, jnp.asarray(x), jnp.asarray(y))),
-            ]
-            np.testing.assert_allclose(found, expected, rtol=1e-10)
+        modules = [(products, None)]
+        large = geometry._replace(size=(64,) * len(size))
+        if winograd.fits(large, 64, 64) or stacked.fits(large, 64, 64):
+            modules += [(winograd if len(size) == 2 else stacked, None)]
+        if case in (CASES[0], CASES[3], CASES[10]):
+            # Some pictures at a time, and some rows.
+            modules += [(modules[-1][0], strip) for strip in (1e9, 20_000)]
+        modules += [(tiled, None)] if tiled.fits(geometry) else []
+        for module, strip in modules:
+            if strip:
+                monkeypatch.setattr(winograd, '_CACHE', 0)
+                monkeypatch.setattr(winograd, '_STRIP', strip)
+            found = jax.jit(
+                lambda x, w, y, module=module: (
+                    module.output(geometry, x, w),
+                    module.input(geometry, y, w),
+                    module.kernel(geometry, x, y),
+                )
+            )(x, w, y)
+            sums = [np.sum(given * part) for given, part in zip((y, x, w), found)]
+            np.testing.assert_allclose(sums, expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize('function', [convolve, convolve_transposed])
