@@ -268,7 +268,7 @@ def redraw(config: Config, data: Data) -> category_baselines.DrawFn:
     """What shows training instances from any camera: figures are rendered anew, of others the nearest view is taken."""
     if config.data.kind != 'figures':
         return category_baselines.nearest_views(data.train)
-    figures = [shepard_metzler.figure((0, k, 0)) for k in range(len(data.train))]
+    figures = [shepard_metzler.figure((0, k, 0), cubes=config.data.cubes) for k in range(len(data.train))]
 
     def draw(instance: int, camera: Camera) -> np.ndarray:
         return shepard_metzler.render(figures[instance], camera)

@@ -30,6 +30,7 @@ class DataConfig:
         unseen_views: of each of these; 0 for as many as `views`, and of categories in folders for all that there are.
         observed: which views of an instance that was not seen are known: the first alone, then all.
         size: width and height of pictures that are rendered.
+        cubes: in a figure.
         faces: the ICT face model's `ict_face.npz`, for heads.
         scene: how a single scene is read.
         radius: of the ball around the origin in which a single scene lies; 0 for what its near and far say.
@@ -43,6 +44,7 @@ class DataConfig:
     unseen_views: int = 0
     observed: tuple[int, ...] = (0, 1)
     size: int = 64
+    cubes: int = 7
     faces: str = ''
     scene: CaptureConfig = dataclasses.field(default_factory=CaptureConfig)
     radius: float = 0.0
@@ -124,7 +126,7 @@ def _rendered(config: DataConfig, count: int, views: int, split: str) -> Categor
         if not config.faces:
             raise checks.InputError('--data.faces: not given, expected ict_face.npz, or --data.kind=figures')
         return head_category.category(config.faces, count, views=views, size=config.size, split=split)
-    return shepard_metzler.category(count, views=views, size=config.size, split=split)
+    return shepard_metzler.category(count, views=views, size=config.size, split=split, cubes=config.cubes)
 
 
 def _folders(config: DataConfig, data_dir: str) -> tuple[Category, Category | None]:
