@@ -5,6 +5,8 @@ The quadrature is that of Max, "Optical models for direct volume rendering" (199
 (2020): constant density and colour in each interval, for which it is exact.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 
 from neurend import checks, numerics
@@ -104,6 +106,28 @@ def over(colors: Array, alphas: Array, *, background: Array | None = None) -> tu
     if background is not None:
         color = color + passed[..., -1:] * background
     return color, 1.0 - passed[..., -1], layer_weights
+
+
+def merge(channels: Sequence[Array], alpha: Array) -> tuple[list[Array], Array]:
+    """What `over` gives without a background, by merging neighbours in pairs: no scan over layers, and no cumulative
+    product. For whole pictures it is several times faster on a CPU, its derivatives above all.
+
+    Args:
+        channels: [n ...] each, multiplied by alpha, nearest layer first.
+        alpha: [n ...] in [0, 1].
+
+    Returns:
+        The channels [...] and the alpha [...] of all layers together.
+    """
+    layers = [*channels, alpha]
+    while (count := layers[0].shape[0]) > 1:
+        if count % 2:
+            layers = [jnp.concatenate([layer, jnp.zeros_like(layer[:1])]) for layer in layers]
+        pairs = [numerics.unstack(layer.reshape(-1, 2, *layer.shape[1:]), axis=1) for layer in layers]
+        passed = 1.0 - pairs[-1][0]
+        layers = [front + passed * back for front, back in pairs]
+    *merged, opacity = (layer[0] for layer in layers)
+    return merged, opacity
 
 
 def on_background(color: Array, alpha: Array, background: Array) -> Array:
