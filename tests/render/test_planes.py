@@ -109,6 +109,14 @@ def test_moving_the_world_changes_nothing():
     np.testing.assert_allclose(there.depth, here.depth, atol=1e-4)
 
 
+@jax.jit
+@functools.partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+def _pulled(rgba, pose, focal):
+    target = cameras.make(pose, focal, size=SIZE)
+    found = planes.render(rgba, DEPTHS, SOURCE, rays_of(target))
+    return jnp.sum(found.rgb) + jnp.sum(found.alpha) + jnp.sum(found.depth), found
+
+
 @pytest.mark.parametrize(
     'move',
     [
@@ -119,17 +127,10 @@ def test_moving_the_world_changes_nothing():
     ],
 )
 def test_where_nothing_is_seen_all_is_zero_and_gradients_too(move):
-    def value(rgba, pose, focal):
-        target = cameras.make(pose, focal, size=SIZE)
-        found = planes.render(rgba, DEPTHS, SOURCE, rays_of(target))
-        return jnp.sum(found.rgb) + jnp.sum(found.alpha) + jnp.sum(found.depth), found
-
     target = camera_at(move, start=WORLD)
-    gradients, found = jax.grad(value, argnums=(0, 1, 2), has_aux=True)(LAYERS, target.world_from_camera, target.focal)
+    gradients, found = _pulled(LAYERS, target.world_from_camera, target.focal)
     for x in (found.rgb, found.alpha, found.depth, *gradients):
         assert (np.asarray(x) == 0).all()
-    on_white = planes.render(LAYERS, DEPTHS, SOURCE, rays_of(target), background=jnp.ones(3))
-    assert (np.asarray(on_white.rgb) == 1).all()
 
 
 def test_rays_along_the_planes_and_planes_at_their_camera_are_finite():
@@ -140,7 +141,7 @@ def test_rays_along_the_planes_and_planes_at_their_camera_are_finite():
         found = planes.render(rgba, depths, SOURCE, rays_of(sideways))
         return jnp.sum(found.rgb) + jnp.sum(found.depth)
 
-    for x in jax.grad(value, argnums=(0, 1))(LAYERS, depths):
+    for x in jax.jit(jax.grad(value, argnums=(0, 1)))(LAYERS, depths):
         assert np.isfinite(x).all()
     own = draw(LAYERS, depths, SOURCE, camera_at(start=WORLD))
     np.testing.assert_allclose(own.rgb, draw(LAYERS[2:], depths[2:], SOURCE, camera_at(start=WORLD)).rgb, atol=1e-6)
@@ -190,7 +191,7 @@ def test_merging_in_pairs_is_compositing_in_order(count):
         np.testing.assert_allclose(one, other, atol=1e-6)
     weight = jnp.asarray(RNG.normal(size=(6, 3)), jnp.float32)
     one, other = (
-        jax.grad(lambda c, a, f=f: jnp.sum(weight * f(c, a)[0]) + jnp.sum(f(c, a)[1] ** 2), argnums=(0, 1))(
+        jax.jit(jax.grad(lambda c, a, f=f: jnp.sum(weight * f(c, a)[0]) + jnp.sum(f(c, a)[1] ** 2), argnums=(0, 1)))(
             colors, alphas
         )
         for f in (by_pairs, in_order)
@@ -208,7 +209,9 @@ def test_swept_pictures_agree_on_the_plane_where_things_are():
         pattern(cameras.unproject(each, cameras.pixel_centers(24, 20), jnp.full((20, 24), 2.0)))
         for each in (reference, camera)
     ]
-    volume = planes.sweep(pictures[1], camera, reference, jnp.array([1.0, 2.0, 4.0]), (24, 20))
+    volume = jax.jit(planes.sweep, static_argnums=4)(
+        pictures[1], camera, reference, jnp.array([1.0, 2.0, 4.0]), (24, 20)
+    )
     error = np.abs(np.asarray(volume - pictures[0][None]))[:, 4:-4, 6:-6].mean(axis=(1, 2, 3))
     assert error[1] < 2e-3 and error[0] > 0.1 and error[2] > 0.1
 

@@ -37,7 +37,8 @@ def test_a_picture_with_depth_looks_like_itself_from_its_own_camera():
     found = render.render(made.rgba, made.depths, camera, cameras.rays(camera, cameras.pixel_centers(8, 6)))
     np.testing.assert_allclose(found.alpha, alpha, atol=1e-4)
     np.testing.assert_allclose(found.rgb, rgb * alpha[..., None], atol=1e-4)
-    off = np.abs(1 / np.asarray(found.depth) - 1 / np.asarray(depth))[np.asarray(alpha)]
+    seen = np.asarray(alpha)
+    off = np.abs(1 / np.asarray(found.depth)[seen] - 1 / np.asarray(depth)[seen])
     assert off.max() < (1 - 1 / 4) / 15 / 2 + 1e-4
 
 
