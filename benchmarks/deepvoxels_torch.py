@@ -5,6 +5,8 @@ the discriminator, and Adam. PyTorch's maps between pictures and volumes come fr
 """
 
 import itertools
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.pix2pix_step import peak
 from neurend.data.nearest_views import NearestViews
 from neurend.data.photographs import Photographs
 from neurend.geometry import cameras, paths
@@ -41,6 +44,10 @@ class Ours:
         began = time.perf_counter()
         self._step = jax.jit(method.step, donate_argnums=1).lower(key, self._state, self._batch).compile()
         print(f'compiled in {time.perf_counter() - began:.0f} s', flush=True)
+        found = self._step.memory_analysis()
+        assert found is not None
+        needed = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+        self.memory_mb = (needed - found.alias_size_in_bytes) / 1e6
 
     def step(self) -> None:
         self._state, values = self._step(self._key, self._state, self._batch)
@@ -187,8 +194,16 @@ def _modules(torch: Any, halvings: int) -> dict[str, Any]:
 
 
 def steps(side: int, *, repetitions: int) -> dict[str, float]:
-    """Median seconds of a step at photographs of this side, here and in PyTorch, in alternation."""
-    calls = {'neurend_step_s': Ours(side).step, 'torch_step_s': Theirs(side).step}
+    """Median seconds of a step at photographs of this side, here and in PyTorch, in alternation.
+
+    And the megabytes that a step needs: what XLA allots, and the growth of a fresh process with two steps of PyTorch's.
+    """
+    ours, command = Ours(side), [sys.executable, '-m', 'benchmarks.deepvoxels_torch', str(side)]
+    memory = {
+        'neurend_memory_mb': ours.memory_mb,
+        'torch_memory_mb': float(subprocess.check_output(command, text=True)),
+    }
+    calls = {'neurend_step_s': ours.step, 'torch_step_s': Theirs(side).step}
     times: dict[str, list[float]] = {name: [] for name in calls}
     for repetition in range(repetitions + 1):
         for name, call in calls.items():
@@ -196,4 +211,11 @@ def steps(side: int, *, repetitions: int) -> dict[str, float]:
             call()
             if repetition:
                 times[name].append(time.perf_counter() - began)
-    return {name: float(np.median(found)) for name, found in times.items()}
+    return {name: float(np.median(found)) for name, found in times.items()} | memory
+
+
+if __name__ == '__main__':
+    before, model = peak(), Theirs(int(sys.argv[1]))
+    model.step()
+    model.step()
+    print(peak() - before)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.srn
 
-Trains `configs/srn_figures.flags`: 100 figures, 15 views of each at 64x64. PSNR of other views of these figures; of 20
+Trains `configs/srn_figures.flags`: 1500 figures, 15 views of each at 64x64. PSNR of other views of these figures; of 20
 figures that were not seen, from one picture and from two; of the mean picture, and of the training figure that is most
 like the one picture, rendered by the very cameras. Steps alternate with those of the same marcher and hypernetwork in
 PyTorch (extra `benchmarks`), alone on the same cores, after compilation, at the sizes trained and, with fewer rays, at

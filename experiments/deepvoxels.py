@@ -25,7 +25,7 @@ from experiments.captures import CaptureConfig
 from experiments.translation import RunConfig
 from neurend import app, checks
 from neurend.data import photographs
-from neurend.data.nearest_views import nearest_view_source
+from neurend.data.nearest_views import nearest_view_source, opacities
 from neurend.data.posed import PosedImages
 from neurend.geometry import paths
 from neurend.geometry.cameras import Camera
@@ -147,6 +147,11 @@ def build(config: Config) -> Setup:
     folder = captures.folder_of(config.data_dir, config.workdir)
     train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
     size = photographs.size_of(train)
+    if config.model.silhouette and opacities(train) is None:
+        raise checks.InputError(
+            f'--model.silhouette: got {config.model.silhouette}, but no photograph has alpha or a mask to compare with, '
+            'expected 0'
+        )
     cube = _cube(config, train)
     optimizers = {'^volume': config.volume_optimizer, '': config.optimizer}
     optimizer = by_name({name: make_optimizer(each, steps=config.run.steps) for name, each in optimizers.items()})

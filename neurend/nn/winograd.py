@@ -21,7 +21,7 @@ from neurend.typing import Array
 
 _OUTPUTS = 2
 _CACHE = 4e7  # bytes of transformed tiles that are no slower than fewer
-_STRIP = 3e6  # bytes of them in a strip, where there are more
+STRIP = 3e6  # bytes of them in a strip, where there are more
 
 
 class _Filter(NamedTuple):
@@ -65,6 +65,11 @@ def fits(geometry: Geometry, channels: int, out: int) -> bool:
         return geometry.taps in ((2, 2), (3, 3), (4, 4))
     sizes = [size + sum(pad) for size, pad in zip(geometry.size, geometry.padding)]
     return geometry.stride == 2 and geometry.taps == (4, 4) and not any(size % 2 for size in sizes)
+
+
+def points(geometry: Geometry) -> int:
+    """Points of a tile along each axis."""
+    return 3 if geometry.stride == 2 else geometry.taps[0] + 1
 
 
 def output(geometry: Geometry, x: Array, w: Array) -> Array:
@@ -127,12 +132,7 @@ def _correlate(x: Array, filters: Grid, size: tuple[int, ...]) -> Array:
         tiles = [[part.reshape(n, height, width, -1) for part in row] for row in _both(chosen.products, products)]
         return interleave([part for row in tiles for part in row], 2, 2)
 
-    if strips.count == 1:
-        found = outputs(0)
-    elif strips.pictures:
-        found = jax.lax.map(outputs, strips.starts)
-    else:
-        found = jnp.moveaxis(jax.lax.map(outputs, strips.starts), 0, 1)
+    found = outputs(0) if strips.count == 1 else jnp.moveaxis(jax.lax.map(outputs, strips.starts), 0, 1)
     return found.reshape(len(x), *strips.size, -1)[:, : size[0], : size[1]]
 
 
@@ -169,59 +169,53 @@ def _combine(weights: np.ndarray, parts: list[Array]) -> Array:
     return total
 
 
+def transformed(size: tuple[int, ...], n: int, channels: int, out: int, points: int) -> int:
+    """Bytes of all transformed tiles of outputs `n *size out` of so many channels."""
+    tall, wide = (-(-side // _OUTPUTS) for side in size)
+    return 4 * n * tall * wide * points**2 * (channels + out)
+
+
 class _Strips(NamedTuple):
-    """Pictures in strips: some of the pictures, or some rows of all of them.
+    """Pictures in strips, some rows of all of them at a time.
 
     Attributes:
         x: `n h w c`, as large as all tiles.
         count: of strips.
-        pictures: in a strip; 0 where strips are of rows.
         rows: of outputs in a strip.
         size: height and width of what all tiles give.
     """
 
     x: Array
     count: int
-    pictures: int
     rows: int
     size: tuple[int, int]
 
     @property
     def starts(self) -> Array:
-        """Where strips begin, among pictures or rows."""
-        return (self.pictures or self.rows) * jnp.arange(self.count)
+        """The rows of outputs with which strips begin."""
+        return self.rows * jnp.arange(self.count)
 
     def seen(self, start: Array | int) -> Array:
         """What the tiles of a strip see."""
-        return self._cut(self.x, start, self.x.shape[1] - self.size[0])
+        return jax.lax.dynamic_slice_in_dim(self.x, start, self.rows + self.x.shape[1] - self.size[0], 1)
 
     def given(self, y: Array, start: Array | int) -> Array:
         """Of `n *size o`, what belongs to a strip."""
-        return self._cut(y, start, 0)
-
-    def _cut(self, x: Array, start: Array | int, more: int) -> Array:
-        if self.pictures:
-            return jax.lax.dynamic_slice_in_dim(x, start, self.pictures, 0)
-        return jax.lax.dynamic_slice_in_dim(x, start, self.rows + more, 1)
+        return jax.lax.dynamic_slice_in_dim(y, start, self.rows, 1)
 
 
 def _strips(x: Array, points: int, size: tuple[int, ...], out: int) -> _Strips:
     """Strips of `n h w i`, unpadded, for outputs `n *size out`."""
     n, height, width, channels = x.shape
     tall, wide = (-(-side // _OUTPUTS) for side in size)
-    picture = 4 * tall * wide * points**2 * (channels + out)
-    if n * picture <= _CACHE:
-        count, pictures, rows = 1, 0, tall
-    elif picture <= 2 * _STRIP:
-        pictures = max(part for part in range(1, n + 1) if n % part == 0 and (part - 1) * picture <= _STRIP)
-        count, rows = n // pictures, tall
-    else:
-        pictures, rows = 0, -(-tall // min(math.ceil(n * picture / _STRIP), tall))
-        count = -(-tall // rows)
-    whole = _OUTPUTS * rows * (1 if pictures else count), _OUTPUTS * wide
+    everything = transformed(size, n, channels, out, points)
+    count = 1 if everything <= _CACHE else min(math.ceil(everything / STRIP), tall)
+    rows = -(-tall // count)
+    count = -(-tall // rows)
+    whole = _OUTPUTS * count * rows, _OUTPUTS * wide
     missing = [max(side + points - _OUTPUTS - had, 0) for side, had in zip(whole, (height, width))]
     x = jnp.pad(x, [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)])
-    return _Strips(x, count, pictures, _OUTPUTS * rows, whole)
+    return _Strips(x, count, _OUTPUTS * rows, whole)
 
 
 def _tiles(x: Array, points: int) -> Grid:

@@ -67,13 +67,13 @@ def test_products_are_each_others_transposes(case, monkeypatch):
         if winograd.fits(large, 64, 64) or stacked.fits(large, 64, 64):
             modules += [(winograd if len(size) == 2 else stacked, None)]
         if case in (CASES[0], CASES[3], CASES[10]):
-            # Some pictures at a time, and some rows.
+            # Some planes or rows at a time.
             modules += [(modules[-1][0], strip) for strip in (1e9, 20_000)]
         modules += [(tiled, None)] if tiled.fits(geometry) else []
         for module, strip in modules:
             if strip:
                 monkeypatch.setattr(winograd, '_CACHE', 0)
-                monkeypatch.setattr(winograd, '_STRIP', strip)
+                monkeypatch.setattr(winograd, 'STRIP', strip)
             found = jax.jit(
                 lambda x, w, y, module=module: (
                     module.output(geometry, x, w),

@@ -99,6 +99,10 @@ def test_expected_depth_of_two_sheets():
     np.testing.assert_allclose(found.alpha[3, 4], 0.75, atol=1e-6)
     np.testing.assert_allclose(found.depth[3, 4], (0.5 * 1 + 0.25 * 4) / 0.75, rtol=1e-5)
     np.testing.assert_allclose(found.rgb[3, 4], 0.75 * np.array([0.2, 0.4, 0.6]), atol=1e-6)
+    on_white = jax.jit(planes.render)(
+        rgba, jnp.array([1.0, 4.0]), SOURCE, rays_of(camera_at(start=WORLD)), background=jnp.ones(3)
+    )
+    np.testing.assert_allclose(on_white.rgb[3, 4], 0.75 * np.array([0.2, 0.4, 0.6]) + 0.25, atol=1e-6)
 
 
 def test_moving_the_world_changes_nothing():

@@ -65,7 +65,8 @@ class Unit(nn.Module):
         if self.slope is None:
             return x
         if self.norm == 'batch':
-            x = Norm('batch', name='norm')(x)
+            # Views of a step do not change one another's pictures.
+            x = Norm('instance', affine=True, name='norm')(x)
         elif self.norm == 'fixed':
             x = Scaled(name='norm')(x)
         x = nn.leaky_relu(x, self.slope) if self.slope else nn.relu(x)

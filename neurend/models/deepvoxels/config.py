@@ -29,7 +29,7 @@ class DeepVoxelsConfig:
             the ablation, which has convolutions of all planes at once instead.
         occlusion_width: channels of the occlusion network's cells.
         occlusion_depth: of 'volume' the halvings of its U-Net, of 'rays' the hidden dense layers.
-        norm: 'batch' standardizes channels of what is drawn, at test time too, as elsewhere here; 'fixed' only scales
+        norm: 'batch' standardizes channels of each picture, at test time too, as elsewhere here; 'fixed' only scales
             and shifts them, and is what imported checkpoints are drawn with; 'none'.
         dropout: rate in the rendering network, of whole channels.
         gate_dropout: the same in the integration.

@@ -120,17 +120,23 @@ def deepvoxels(
         return lift.plane_depths(camera, cube, config.planes, span=config.span)
 
     def draw(params: PyTree, volume: Array, camera: Camera, key: Key | None) -> Rendering:
-        """A picture [H W 3] with the soft depth of the feature map."""
-        planes = depths(camera)
-        seen = lift.resample(volume, cube, at_map(camera), planes, map_size, offset=offset)
-        found = apply(params, 'occlusion', seen[None])[0]
+        """Pictures [n H W 3] of cameras [n] with the soft depths of the feature maps."""
+        views = [camera[k] for k in range(len(camera.world_from_camera))]
+        planes = jnp.stack([depths(view) for view in views])
+        seen = jnp.stack(
+            [
+                lift.resample(volume, cube, at_map(view), planes[k], map_size, offset=offset)
+                for k, view in enumerate(views)
+            ]
+        )
+        found = apply(params, 'occlusion', seen)
         if config.occlusion == 'none':
-            weights, depth = None, jnp.zeros(map_size[::-1])
+            weights, depth = None, jnp.zeros((len(views), *map_size[::-1]))
             alpha = jnp.ones_like(depth)
         else:
-            weights, depth, alpha = stops(found, planes)
+            weights, depth, alpha = jax.vmap(stops)(found, planes)
             found = lift.collapse(weights, seen) / (config.planes if config.released else 1)
-        rgb = apply(params, 'renderer', found[None], key=key)[0, : size[1], : size[0]] + 0.5
+        rgb = apply(params, 'renderer', found, key=key)[:, : size[1], : size[0]] + 0.5
         extras = {} if weights is None else {'visibility': weights, 'planes': planes}
         return Rendering(rgb, alpha, depth, extras=extras)
 
@@ -144,37 +150,36 @@ def deepvoxels(
         return weights, weights @ planes / jnp.maximum(alpha, _LEAST), alpha
 
     def silhouette(drawn: Rendering, alpha: Array) -> Array:
-        """Mean squared difference of what stops and the alpha [H W] of a photograph, in pixels of the feature map."""
-        beside = [(0, whole[1] - size[1]), (0, whole[0] - size[0])]
+        """Mean squared difference of what stops and the alpha [n H W] of photographs, in pixels of the feature maps."""
+        beside = [(0, 0), (0, whole[1] - size[1]), (0, whole[0] - size[0])]
         each = 2**config.halvings
-        parts = jnp.pad(alpha, beside, mode='edge').reshape(map_size[1], each, map_size[0], each)
-        return jnp.mean(jnp.square(drawn.alpha - jnp.mean(parts, axis=(1, 3))))
+        parts = jnp.pad(alpha, beside, mode='edge').reshape(len(alpha), map_size[1], each, map_size[0], each)
+        return jnp.mean(jnp.square(drawn.alpha - jnp.mean(parts, axis=(2, 4))))
 
     def variance(drawn: Rendering) -> Array:
         """Of where rays stop, in squares of the cube's side, the mean over rays."""
         weights, planes = drawn.extras['visibility'], drawn.extras['planes'] / cube.side
-        off = planes[None, None] - drawn.depth[..., None] / cube.side
+        off = planes[:, None, None] - drawn.depth[..., None] / cube.side
         return jnp.mean(jnp.sum(weights * jnp.square(off), axis=-1))
 
     def loss(params: PyTree, volume: Array, key: Key, batch: Any) -> tuple[Array, tuple[Array, Metrics]]:
-        keys = jax.random.split(key, 2 + len(batch.target.rgb))
+        keys = jax.random.split(key, 3)
         if learned:
             volume = params['volume']
         else:
             new = observed(params, batch.source)
             volume = apply(params, 'integration', volume[None], new[None], key=keys[0])[0]
         complete = filled(params, volume)
-        drawn = [draw(params, complete, batch.target.camera[k], keys[2 + k]) for k in range(len(batch.target.rgb))]
+        drawn = draw(params, complete, batch.target.camera, keys[2])
         inner = slice(config.border, -config.border or None)
-        rgb, truth = jnp.stack([each.rgb for each in drawn])[:, inner, inner], batch.target.rgb[:, inner, inner]
+        rgb, truth = drawn.rgb[:, inner, inner], batch.target.rgb[:, inner, inner]
         values = {'l1': photometric.l1(rgb, truth), 'psnr': photometric.psnr(photometric.mse(rgb, truth))}
         total = config.l1 * values['l1']
         if config.compact:
-            values['variance'] = jnp.mean(jnp.stack([variance(each) for each in drawn]))
+            values['variance'] = variance(drawn)
             total = total + config.compact * values['variance']
         if config.silhouette:
-            pairs = zip(drawn, batch.target.alpha)
-            values['silhouette'] = jnp.mean(jnp.stack([silhouette(each, alpha) for each, alpha in pairs]))
+            values['silhouette'] = silhouette(drawn, batch.target.alpha)
             total = total + config.silhouette * values['silhouette']
         if config.adversarial:
             objective = adversarial.objective('non_saturating')
@@ -207,7 +212,8 @@ def deepvoxels(
     def render(state: State, camera: Camera) -> Rendering:
         params = state.weights
         volume = params['volume'] if learned else state.aux['volume']
-        found = draw(params, filled(params, volume), camera, None)
+        drawn = draw(params, filled(params, volume), jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], camera), None)
+        found = jax.tree.map(lambda leaf: leaf[0], drawn)
         larger = (jax.image.resize(x, whole[::-1], 'linear')[: size[1], : size[0]] for x in (found.depth, found.alpha))
         depth, alpha = larger
         return dataclasses.replace(found, depth=depth, alpha=alpha)

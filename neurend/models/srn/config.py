@@ -32,8 +32,6 @@ class SRNConfig:
         color_weight: of the mean squared error of colours in [-1, 1].
         depth_weight: of the mean square of depths that are negative.
         code_weight: of the mean square of the codes in a batch, their prior.
-        code_noise: standard deviation of what is added to codes in training, so that codes near one another stand for
-            scenes that are alike (a variational auto-decoder, Zadeh et al., 2019); none as published.
     """
 
     width: int = 256
@@ -51,7 +49,6 @@ class SRNConfig:
     color_weight: float = 200.0
     depth_weight: float = 10.0
     code_weight: float = 1.0
-    code_noise: float = 0.0
 
     def __post_init__(self):
         """Raises `InputError` for numbers out of range."""
@@ -59,15 +56,7 @@ class SRNConfig:
         for name in names:
             if getattr(self, name) < 1:
                 raise checks.InputError(f'{name}: got {getattr(self, name)}, expected at least 1')
-        for name in (
-            'code_scale',
-            'hyper_depth',
-            'frequencies',
-            'color_weight',
-            'depth_weight',
-            'code_weight',
-            'code_noise',
-        ):
+        for name in ('code_scale', 'hyper_depth', 'frequencies', 'color_weight', 'depth_weight', 'code_weight'):
             if getattr(self, name) < 0:
                 raise checks.InputError(f'{name}: got {getattr(self, name)}, expected at least 0')
         checks.one_of('start', self.start, ('depth', 'ball'))

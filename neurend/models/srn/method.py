@@ -73,11 +73,8 @@ def srn(config: SRNConfig, *, instances: int, stepper: Stepper, ball: Ball, memo
 
     def loss_fn(key: Key, params: PyTree, aux: PyTree, batch: Batch, step: Array) -> tuple[Array, Metrics]:
         del aux, step
-        start_key, noise_key = jax.random.split(key)
         codes = params['codes'][batch.instance] if instances else None
-        if codes is not None and config.code_noise:
-            codes = codes + config.code_noise * jax.random.normal(noise_key, codes.shape)
-        return objective(start_key, config, params, codes, batch, ball)
+        return objective(key, config, params, codes, batch, ball)
 
     render = renderer(config, ball, single=not instances)
     return Method(init, stepper.step(loss_fn), render, evaluator(render, memory_mb=memory_mb))
