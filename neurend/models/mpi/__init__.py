@@ -1,0 +1,1 @@
+"""Multi-plane images: optimised for a scene, or predicted by networks."""
