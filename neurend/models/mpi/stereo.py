@@ -1,0 +1,142 @@
+"""Networks that make a multi-plane image of photographs: of two (Zhou et al., 2018), or of several near each other.
+
+LLFF (Mildenhall et al., 2019) makes one of a view and its four neighbours, in colours between those that they have on
+each plane: `StereoConfig(sources=5, output='views')`; its network is three-dimensional, and this one is not. Views are
+then drawn from several of the images, by `neurend.render.planes.blend`.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurend import checks, draws
+from neurend.geometry import cameras as cameras_lib
+from neurend.geometry.cameras import Camera
+from neurend.losses import photometric
+from neurend.models import state as state_lib
+from neurend.models.method import Method, Stepper
+from neurend.models.mpi import network
+from neurend.models.nerf import evaluation
+from neurend.models.state import State
+from neurend.render import planes
+from neurend.render.rendering import Rendering
+from neurend.scenes.planes import Planes
+from neurend.typing import Array, Key, Metrics, PyTree
+
+_WHITE = np.ones(3, np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class StereoConfig:
+    """Stereo magnification. The defaults are the paper's.
+
+    Attributes:
+        planes: of the multi-plane image, uniform in disparity.
+        width: of the network's first layer.
+        sources: photographs that it sees; the first is the one whose camera the planes face.
+        output: how planes get their colours, see `network.planes_from`.
+    """
+
+    planes: int = 32
+    width: int = 64
+    sources: int = 2
+    output: Literal['background', 'foreground', 'all', 'alpha', 'single', 'views'] = 'background'
+
+    def __post_init__(self):
+        """Raises `InputError` for numbers out of range."""
+        if self.planes < 2 or self.width < 1 or self.sources < 1:
+            raise checks.InputError(
+                f'planes, width, sources: got {self.planes}, {self.width} and {self.sources}, expected at least 2, 1, 1'
+            )
+
+
+class StereoExample(NamedTuple):
+    """A held-out view with the photographs that it is made from.
+
+    Attributes:
+        name: of the view.
+        sources: `neurend.data.photographs.Photographs` [v].
+        depths: (near, far) of the planes.
+        camera: of the view.
+        image: uint8 [H W 3] what it shows.
+        mask: None; see `neurend.train.evaluate.Example`.
+    """
+
+    name: str
+    sources: Any
+    depths: tuple[float, float]
+    camera: Camera
+    image: np.ndarray
+    mask: np.ndarray | None = None
+
+
+def stereo(config: StereoConfig, *, size: tuple[int, int], stepper: Stepper) -> Method:
+    """Makes the method.
+
+    Batches are `neurend.data.stereo.StereoBatch`. `render` takes `(sources, near, far, camera)`: photographs [v] of
+    `neurend.data.photographs`, numbers, and the camera of the picture, which has their size.
+
+    Args:
+        config: see there.
+        size: (width, height) of photographs, multiples of 8.
+        stepper: see `neurend.train.step`; the paper has Adam with a rate of 2e-4 and b1 = 0.9.
+
+    Raises:
+        InputError: photographs of another size.
+    """
+    if any(side % network.MULTIPLE for side in size):
+        raise checks.InputError(
+            f'size: got photographs of {size[0]} x {size[1]}, expected multiples of {network.MULTIPLE}; crop them'
+        )
+    out = network.channels_out(config.output, config.planes, config.sources)
+    model = network.StereoNetwork(out, config.width, bounded=config.output != 'views')
+
+    @draws.quickly
+    def init(key: Key) -> State:
+        seen = 3 + 3 * config.planes * (config.sources - 1)
+        params = model.init(key, jnp.zeros((1, size[1], size[0], seen)))['params']
+        return state_lib.create(params, stepper)
+
+    def planes_of(params: PyTree, sources: Any, near: Array, far: Array) -> Planes:
+        depths = 1 / jnp.linspace(1 / near, 1 / far, config.planes)
+        swept = network.sweep(sources.rgb, sources.camera, depths)
+        found = model.apply({'params': params}, network.network_input(sources.rgb[0], swept))
+        assert isinstance(found, Array)
+        camera = jax.tree.map(lambda leaf: leaf[0], sources.camera)
+        return Planes(network.planes_from(config.output, found[0], sources.rgb[0], swept), depths, camera)
+
+    def draw(params: PyTree, sources: Any, near: Array, far: Array, camera: Camera) -> Rendering:
+        checks.shape(
+            'sources.rgb', sources.rgb, f'{config.sources} {size[1]} {size[0]} 3', 'As the method was made for'
+        )
+        made = planes_of(params, sources, near, far)
+        rays = cameras_lib.rays(camera, cameras_lib.pixel_centers(*size))
+        return planes.render(made.rgba, made.depths, made.camera, rays)
+
+    def loss(key: Key, params: PyTree, aux: PyTree, batch: Any, step: Array) -> tuple[Array, Metrics]:
+        del key, aux, step
+        errors = []
+        # Few views: a loop of the compiler would run convolutions on one thread.
+        for k in range(len(batch.near)):
+            one = jax.tree.map(lambda leaf, k=k: leaf[k], batch)
+            found = draw(params, one.source, one.near, one.far, one.target.camera)
+            mask = jax.lax.stop_gradient((found.alpha > 0.5).astype(jnp.float32))
+            errors.append(photometric.mse(found.rgb, one.target.rgb, mask))
+        error = jnp.mean(jnp.stack(errors))
+        return error, {'psnr': photometric.psnr(error)}
+
+    def render(state: State, inputs: Any) -> Rendering:
+        return draw(state.weights, *inputs)
+
+    compiled = jax.jit(render)
+
+    def evaluate(state: State, example: StereoExample) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        near, far = (jnp.float32(depth) for depth in example.depths)
+        found = compiled(state, jax.tree.map(jnp.asarray, (example.sources, near, far, example.camera)))
+        shown = evaluation.Example(example.name, example.camera, example.image)
+        return evaluation.compare(jax.device_get(found), shown, background=_WHITE)
+
+    return Method(init, stepper.step(loss), render, evaluate)
