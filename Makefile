@@ -20,10 +20,13 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo $(ARGS)
 
+# Tests compile thousands of small programs and run them once: LLVM's optimisations take longer than they save there.
+test: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=0
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow' $(ARGS)
 
 # The longest are left to whichever worker is free: these train for minutes.
+slow: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=1
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --durations=10 $(ARGS)
 
