@@ -1,0 +1,1 @@
+"""Scenes of Gaussians learned from posed photographs."""
