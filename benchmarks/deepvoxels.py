@@ -86,9 +86,10 @@ def main():
     if 'pix2pix' in options.only:
         result |= translated(places, folder / 'pix2pix', truth, 4 if options.quick else 60 * options.minutes)
     if 'steps' in options.only:
-        result |= deepvoxels_torch.steps(128, repetitions=1 if options.quick else 5)
+        result |= deepvoxels_torch.steps_alone(128, repetitions=1 if options.quick else 5)
         if options.large:
-            result |= {f'{name}_512': value for name, value in deepvoxels_torch.steps(512, repetitions=2).items()}
+            found = deepvoxels_torch.steps_alone(512, repetitions=3)
+            result |= {f'{name}_512': value for name, value in found.items()}
     result |= summary(result)
     numbers = {name: float(f'{value:.4g}') for name, value in result.items()}
     print(json.dumps({**numbers, 'device': jax.devices()[0].device_kind}))

@@ -4,7 +4,9 @@ Both have the paper's widths, 32^3 cells of 64 features, maps of 64 x 64 with 64
 the discriminator, and Adam. PyTorch's maps between pictures and volumes come from `grid_sample`.
 """
 
+import argparse
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import numpy as np
 import optax
 
 from benchmarks.pix2pix_step import peak
+from neurend import allocation
 from neurend.data.nearest_views import NearestViews
 from neurend.data.photographs import Photographs
 from neurend.geometry import cameras, paths
@@ -198,11 +201,9 @@ def steps(side: int, *, repetitions: int) -> dict[str, float]:
 
     And the megabytes that a step needs: what XLA allots, and the growth of a fresh process with two steps of PyTorch's.
     """
-    ours, command = Ours(side), [sys.executable, '-m', 'benchmarks.deepvoxels_torch', str(side)]
-    memory = {
-        'neurend_memory_mb': ours.memory_mb,
-        'torch_memory_mb': float(subprocess.check_output(command, text=True)),
-    }
+    memory = {'torch_memory_mb': float(_alone(str(side), '--memory'))}
+    ours = Ours(side)
+    memory['neurend_memory_mb'] = ours.memory_mb
     calls = {'neurend_step_s': ours.step, 'torch_step_s': Theirs(side).step}
     times: dict[str, list[float]] = {name: [] for name in calls}
     for repetition in range(repetitions + 1):
@@ -214,8 +215,30 @@ def steps(side: int, *, repetitions: int) -> dict[str, float]:
     return {name: float(np.median(found)) for name, found in times.items()} | memory
 
 
+def steps_alone(side: int, *, repetitions: int) -> dict[str, float]:
+    """`steps` in a process of its own, whose memory is given back."""
+    return json.loads(_alone(str(side), f'--repetitions={repetitions}').splitlines()[-1])
+
+
+def _alone(*arguments: str) -> str:
+    return subprocess.check_output([sys.executable, '-m', 'benchmarks.deepvoxels_torch', *arguments], text=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('side', type=int, help='of the photographs')
+    parser.add_argument('--repetitions', type=int, default=5)
+    parser.add_argument('--memory', action='store_true', help="print megabytes of PyTorch's step and stop")
+    options = parser.parse_args()
+    if options.memory:
+        before, model = peak(), Theirs(options.side)
+        model.step()
+        model.step()
+        print(peak() - before)
+    else:
+        allocation.keep_freed_memory()
+        print(json.dumps(steps(options.side, repetitions=options.repetitions)))
+
+
 if __name__ == '__main__':
-    before, model = peak(), Theirs(int(sys.argv[1]))
-    model.step()
-    model.step()
-    print(peak() - before)
+    main()
