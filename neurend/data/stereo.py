@@ -76,7 +76,7 @@ def stereo_source(
         ]
     )
     cameras = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(scene.cameras for scene in scenes))
-    depths = np.concatenate([np.tile(np.float32([[scene.near, scene.far]]), (len(scene), 1)) for scene in scenes])
+    depths = np.concatenate([np.full((len(scene), 2), [scene.near, scene.far], np.float32) for scene in scenes])
 
     def draw(key: Key, data: PyTree) -> StereoBatch:
         cameras, pictures, near, depths = (jax.tree.map(jnp.asarray, part) for part in data)

@@ -13,7 +13,7 @@ from neurend.render import planes
 from neurend.typing import Array
 
 _WINDOW = 5  # pixels along each side over which agreement is averaged
-_LEAST, _MOST = 1e-3, 0.95  # opacity
+_LEAST, _MOST = 2e-4, 0.95  # opacity
 
 
 def from_photographs(
@@ -92,7 +92,8 @@ def agreeing(
     variance = jnp.where(count[..., 0] > 1.5, variance, 10 / config.sharpness)
     window = (1, _WINDOW, _WINDOW)
     variance = jax.lax.reduce_window(variance, 0.0, jax.lax.add, window, (1, 1, 1), 'SAME') / _WINDOW**2
-    there = solid > 0.5
+    # Nor is anything known to be where no photograph looks.
+    there = (solid > 0.5) & (count[..., 0] > 0.5)
     chance = jax.nn.softmax(jnp.where(there, -config.sharpness * variance, -1e4), axis=0)
     # The chance that a ray stops at a plane, given that it comes so far.
     left = 1 - jnp.cumsum(chance, axis=0) + chance

@@ -92,7 +92,12 @@ def test_what_off_all_masks_is_nothing_starts_transparent():
     cut = [np.concatenate([picture, alpha], axis=-1) for picture in BYTES]
     found = jax.jit(start.from_photographs(config, places, cut, CAMERAS, neighbors=1))()
     opacity = np.asarray(jax.nn.sigmoid(found[1, ..., -1]))
-    assert opacity[:, :, :9].max() < 0.01 and 1 - np.prod(1 - opacity[:, :, 11:], axis=0).min() > 0.9
+    assert opacity[:, :, :9].max() < 0.01
+    # Planes that reach beyond the only photograph have nothing there.
+    wide = dataclasses.replace(config, border=0.2)
+    begin = start.from_photographs(wide, made(wide)[0], cut, CAMERAS, neighbors=1)
+    assert np.asarray(jax.nn.sigmoid(jax.jit(begin)()[1, :, :, -3:, -1])).max() < 0.01
+    assert 1 - np.prod(1 - opacity[:, :, 11:], axis=0).min() > 0.9
 
 
 def test_a_step_touches_the_images_it_draws_and_no_others():
