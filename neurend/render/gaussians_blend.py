@@ -91,20 +91,20 @@ def _by_platform(run: Callable, columns: int, *arrays: Any) -> Array:
 
 
 def _forward(columns: int, at_once: int, rows: Array, lists: Lists) -> Array:
+    # A feature of ones sums up the weights, which with what passes make 1.
+    rows = jnp.concatenate([rows, jnp.ones_like(rows[:, :1])], axis=-1)
     channels = rows.shape[1] - SHAPE
 
     def part(group: '_Group', out: Array) -> Array:
-        def add(chunk: _Chunk, state: Any) -> tuple[Array, Array]:
-            total, passed = state
+        def add(chunk: _Chunk, total: Array) -> Array:
             weight = jnp.where(chunk.counts, chunk.alpha * chunk.before, 0)
-            total += _mixed(chunk.rows[..., SHAPE:], weight)
-            return total, _passed(chunk, passed)
+            return total + _mixed(chunk.rows[..., SHAPE:], weight)
 
-        zeros = jnp.zeros((at_once, channels, _PIXELS), rows.dtype)
-        total, passed = group.fold(add, (zeros, jnp.ones_like(zeros[:, 0])))
-        return lax.dynamic_update_slice_in_dim(out, jnp.concatenate([total, passed[:, None]], axis=1), group.first, 0)
+        total = group.fold(add, jnp.zeros((at_once, channels, _PIXELS), rows.dtype))
+        total = jnp.concatenate([total[:, :-1], 1 - total[:, -1:]], axis=1)
+        return lax.dynamic_update_slice_in_dim(out, total, group.first, 0)
 
-    empty = jnp.zeros((lists.start.shape[0] + at_once, channels + 1, _PIXELS), rows.dtype).at[:, -1].set(1)
+    empty = jnp.zeros((lists.start.shape[0] + at_once, channels, _PIXELS), rows.dtype).at[:, -1].set(1)
     return _in_place(_groups(part, columns, at_once, rows, lists, empty), lists)
 
 
@@ -249,7 +249,8 @@ def _running(combine: Callable[[Array, Array], Array], x: Array) -> Array:
 
 
 def _mixed(features: Array, weight: Array) -> Array:
-    return jnp.einsum('bkc,bkp->bcp', features, weight, precision='highest')
+    # Unrolled, as `_running`: narrow products take longer.
+    return sum(features[:, k, :, None] * weight[:, k, None] for k in range(_CHUNK))
 
 
 def _priced(features: Array, worth: Array) -> Array:
@@ -258,10 +259,6 @@ def _priced(features: Array, worth: Array) -> Array:
 
 def _shared(weight: Array, worth: Array) -> Array:
     return jnp.einsum('bkp,bcp->bkc', weight, worth, precision='highest')
-
-
-def _passed(chunk: _Chunk, passed: Array) -> Array:
-    return jnp.minimum(passed, jnp.min(jnp.where(chunk.counts, chunk.after, 1), axis=1))
 
 
 def _offsets(rows: Array) -> tuple[Array, Array]:
