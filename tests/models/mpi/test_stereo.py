@@ -112,7 +112,7 @@ def test_planes_are_made_of_what_the_network_gives(kind):
 
 
 def made():
-    return method_of(TINY, size=SIZE, stepper=stepper(optax.adam(3e-3)))
+    return method_of(TINY, size=SIZE, stepper=stepper(optax.adam(6e-3)))
 
 
 @pytest.mark.slow
@@ -121,10 +121,10 @@ def test_it_learns_to_move_the_view():
     state = jax.jit(method.init)(jax.random.key(0))
     step = jax.jit(lambda key, state: method.step(key, state, source.draw(key, source.data)))
     losses = []
-    for k in range(120):
+    for k in range(250):
         state, values = step(jax.random.key(k), state)
         losses.append(float(values['loss']))
-    assert np.mean(losses[-20:]) < 0.4 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:5])
     pair = jax.tree.map(lambda leaf: leaf[0], source.draw(jax.random.key(0), source.data)).source
     both = jax.tree.map(lambda leaf: jnp.asarray(leaf[np.array([1, 2])]), VIEWS.cameras)
     rgb = jnp.asarray(np.stack([VIEWS.images[1], VIEWS.images[2]]), jnp.float32) / 255
@@ -132,7 +132,7 @@ def test_it_learns_to_move_the_view():
     example = StereoExample('3', pair, (1.5, 4.0), VIEWS.camera(3), VIEWS.images[3])
     values, shown = method.evaluate(state, example)
     copied = np.mean((VIEWS.images[1] / 255 - VIEWS.images[3] / 255) ** 2)
-    assert values['psnr'] > -10 * np.log10(copied) + 2
+    assert values['psnr'] > -10 * np.log10(copied) + 1.5
     assert shown['prediction'].shape == (16, 24, 3)
 
 
