@@ -152,7 +152,7 @@ def beginning(config: Config, train: PosedImages) -> Gaussians:
             cells=config.hull_cells,
             nearest=train.near,
         )
-        found = found.replace(low=found.low + jnp.asarray(middle, jnp.float32))
+        found = dataclasses.replace(found, low=found.low + jnp.asarray(middle, jnp.float32))
         return scenes.in_hull(jax.random.key(config.seed), found, count=model.count, degree=model.degree)
     if train.points is not None:
         return scenes.from_points(train.points, count=model.count, degree=model.degree)

@@ -250,7 +250,7 @@ def _running(combine: Callable[[Array, Array], Array], x: Array) -> Array:
 
 def _mixed(features: Array, weight: Array) -> Array:
     # Unrolled, as `_running`: narrow products take longer.
-    return sum(features[:, k, :, None] * weight[:, k, None] for k in range(_CHUNK))
+    return functools.reduce(jnp.add, [features[:, k, :, None] * weight[:, k, None] for k in range(_CHUNK)])
 
 
 def _priced(features: Array, worth: Array) -> Array:
@@ -263,14 +263,15 @@ def _shared(weight: Array, worth: Array) -> Array:
 
 def _offsets(rows: Array) -> tuple[Array, Array]:
     """From the Gaussians' middles to the pixels' centres, [b k 64] each."""
-    x, y = _pixels(rows.dtype)
+    x, y = (jnp.asarray(axis) for axis in _pixels(rows.dtype))
     return x - rows[..., 0, None], y - rows[..., 1, None]
 
 
 def _pixels(dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """Centres [1 1 64] of a tile's pixels, from its middle."""
     y, x = np.divmod(np.arange(_PIXELS), SIDE)
-    return tuple((axis + 0.5 - SIDE / 2).astype(dtype)[None, None] for axis in (x, y))
+    x, y = ((axis + 0.5 - SIDE / 2).astype(dtype)[None, None] for axis in (x, y))
+    return x, y
 
 
 def _moments(dtype: Any) -> np.ndarray:

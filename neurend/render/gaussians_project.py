@@ -108,7 +108,7 @@ def project(
         opacity = opacity * jnp.sqrt(kept)
     conic = (c / det, -xy / det, a / det)
     visible = seen & sound & (jnp.abs(places[0]) < _WIDEST) & (jnp.abs(places[1]) < _WIDEST) & (opacity >= LEAST_ALPHA)
-    return Screen(*places, conic, opacity, z, visible)
+    return Screen(places[0], places[1], conic, opacity, z, visible)
 
 
 def _distorted(distortion: Array, plane: list[Array]) -> tuple[list[Array], list[list[Array]]]:

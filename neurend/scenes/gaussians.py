@@ -1,5 +1,6 @@
 """Scenes of 3-D Gaussians with colours that depend on the direction of view (Kerbl et al., 2023)."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -87,7 +88,11 @@ def make(
     scales = np.asarray(scales, np.float32)
     scales = np.repeat(scales[:, None], 3, axis=1) if scales.ndim == 1 else scales
     scales = np.broadcast_to(scales, (count, 3)) if scales.ndim == 0 else scales
-    turned = np.tile(np.float32([1, 0, 0, 0]), (count, 1)) if rotations is None else np.asarray(rotations, np.float32)
+    turned = (
+        np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1))
+        if rotations is None
+        else np.asarray(rotations, np.float32)
+    )
     opacity, color = np.asarray(opacities, np.float32), np.asarray(colors, np.float32)
     opacity = np.broadcast_to(opacity, (count,)) if opacity.ndim == 0 else opacity
     color = np.broadcast_to(color, (count, 3)) if color.ndim == 0 else color
@@ -101,8 +106,8 @@ def make(
     harmonics = np.zeros((count, (degree + 1) ** 2, 3), np.float32)
     harmonics[:, 0] = (color - 0.5) / _FIRST
     live = np.ones(count, bool) if live is None else np.asarray(live, bool)
-    made = Gaussians(means, np.log(scales), turned, np.log(opacity) - np.log1p(-opacity), harmonics, live)
-    return jax.tree.map(jnp.asarray, check(made))
+    logits = np.log(opacity) - np.log1p(-opacity)
+    return check(Gaussians(*map(jnp.asarray, (means, np.log(scales), turned, logits, harmonics, live))))
 
 
 def check(gaussians: Gaussians) -> Gaussians:
@@ -244,7 +249,7 @@ def padded(gaussians: Gaussians, count: int) -> Gaussians:
     wider = jax.tree.map(pad, gaussians)
     # What is not live is drawn by none, but must stay finite.
     unturned = jnp.broadcast_to(jnp.asarray([1.0, 0, 0, 0], wider.rotations.dtype), wider.rotations.shape)
-    return wider.replace(rotations=jnp.where(wider.live[:, None], wider.rotations, unturned))
+    return dataclasses.replace(wider, rotations=jnp.where(wider.live[:, None], wider.rotations, unturned))
 
 
 def _within(name: str, values: np.ndarray, good: np.ndarray, expected: str) -> None:

@@ -92,15 +92,15 @@ def read(path: str | os.PathLike[str]) -> Gaussians:
         others = block(tuple(f'f_rest_{k}' for k in range(expected))).reshape(len(vertices), 3, -1)
         harmonics = np.concatenate([harmonics, others.transpose(0, 2, 1)], axis=1)
     made = Gaussians(
-        means=block(_MEANS),
-        log_scales=block(_SCALES),
-        rotations=block(_TURNED),
-        logits=block(_OPACITY)[:, 0],
-        harmonics=harmonics,
-        live=np.ones(len(vertices), bool),
+        means=jnp.asarray(block(_MEANS)),
+        log_scales=jnp.asarray(block(_SCALES)),
+        rotations=jnp.asarray(block(_TURNED)),
+        logits=jnp.asarray(block(_OPACITY)[:, 0]),
+        harmonics=jnp.asarray(harmonics),
+        live=jnp.ones(len(vertices), bool),
     )
     try:
-        return jax.tree.map(jnp.asarray, scenes.check(made))
+        return scenes.check(made)
     except checks.InputError as error:
         raise checks.InputError(f'gaussians {path}: {error}') from error
 

@@ -1,5 +1,6 @@
 """Gaussians that come to be where they are needed, in a fixed number of places; pure functions of fixed shapes."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -47,7 +48,7 @@ def relocate(key: Key, gaussians: Gaussians, *, faintest: float) -> Changed:
     new, factor = shared(opacity, together)
     wide = gaussians.log_scales + jnp.where(together > 1, jnp.log(factor), 0)[:, None]
     logits = jnp.where(together > 1, _logit(jnp.maximum(new, 1.01 * faintest)), gaussians.logits)
-    shrunk = gaussians.replace(log_scales=wide, logits=logits, live=gaussians.live | moved)
+    shrunk = dataclasses.replace(gaussians, log_scales=wide, logits=logits, live=gaussians.live | moved)
     taken = jnp.where(moved, source, jnp.arange(count))
     return Changed(jax.tree.map(lambda leaf: leaf[taken], shrunk), moved | (together > 1))
 
@@ -102,7 +103,7 @@ def densify(key: Key, gaussians: Gaussians, pull: Array, *, least: float, large:
     source = jnp.arange(count).at[jnp.where(used, places, count)].set(order, mode='drop')
     born = jnp.zeros(count, bool).at[jnp.where(used, places, count)].set(True, mode='drop')
     parent = jnp.zeros(count, bool).at[jnp.where(used, order, count)].set(True, mode='drop')
-    made = jax.tree.map(lambda leaf: leaf[source], gaussians.replace(live=live))
+    made = jax.tree.map(lambda leaf: leaf[source], dataclasses.replace(gaussians, live=live))
     deviations = jnp.exp(made.log_scales)
     split = (born | parent) & (jnp.max(deviations, axis=-1) > large)
     axes = rotations.matrix_from_quaternion(made.rotations)
@@ -110,12 +111,12 @@ def densify(key: Key, gaussians: Gaussians, pull: Array, *, least: float, large:
     offset = sum(axes[..., k] * step[:, k, None] for k in range(3))
     means = jnp.where(split[:, None], made.means + offset, made.means)
     scales = jnp.where(split[:, None], made.log_scales - np.log(_SPLIT), made.log_scales)
-    return Changed(made.replace(means=means, log_scales=scales), born | split)
+    return Changed(dataclasses.replace(made, means=means, log_scales=scales), born | split)
 
 
 def faded(gaussians: Gaussians) -> Gaussians:
     """With opacities of at most 0.01, from which those that are needed recover."""
-    return gaussians.replace(logits=jnp.minimum(gaussians.logits, _logit(jnp.float32(_RESET))))
+    return dataclasses.replace(gaussians, logits=jnp.minimum(gaussians.logits, _logit(jnp.float32(_RESET))))
 
 
 def _logit(p: Array) -> Array:

@@ -1,5 +1,6 @@
 """Pictures of Gaussians: colours by harmonics, depth, normals."""
 
+import dataclasses
 import functools
 
 import jax
@@ -62,7 +63,7 @@ def picture(
     )
     if not normals:
         return shown
-    return shown.replace(rgb=shown.rgb[..., :3], normal=normalize(shown.rgb[..., 3:]))
+    return dataclasses.replace(shown, rgb=shown.rgb[..., :3], normal=normalize(shown.rgb[..., 3:]))
 
 
 def draw(
