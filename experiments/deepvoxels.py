@@ -149,8 +149,7 @@ def build(config: Config) -> Setup:
     size = photographs.size_of(train)
     if config.model.silhouette and opacities(train) is None:
         raise checks.InputError(
-            f'--model.silhouette: got {config.model.silhouette}, but no photograph has alpha or a mask to compare with, '
-            'expected 0'
+            f'--model.silhouette: got {config.model.silhouette}, but no photograph has alpha or a mask, expected 0'
         )
     cube = _cube(config, train)
     optimizers = {'^volume': config.volume_optimizer, '': config.optimizer}
