@@ -146,3 +146,23 @@ def test_the_page_on_neural_textures_learns_a_hull_and_cuts_it(tmp_path, monkeyp
     picture, lower = np.asarray(names['picture']), io.read(tmp_path / 'lower.png').astype(np.float32) / 255
     assert -10 * np.log10(np.mean((picture - truth) ** 2)) > 20
     assert (lower > 0.99).all(-1).mean() > (picture > 0.99).all(-1).mean() + 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('default')
+def test_the_page_on_points_gaussians_and_planes_shows_a_red_and_a_blue_one_and_a_disc(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    blocks = re.findall(
+        r'^```python\n(.*?)^```', (ROOT / 'docs/points_gaussians_planes.md').read_text(), re.DOTALL | re.MULTILINE
+    )
+    exec(compile('\n'.join(blocks), 'points_gaussians_planes.md', 'exec'), names)
+    rgb = np.asarray(names['shown'].rgb)
+    left, right = rgb[:, :32].min((0, 1)), rgb[:, 32:].min((0, 1))
+    assert left[2] < 0.4 < 0.6 < rgb[..., 0][rgb[..., 2] == left[2]].max() and right[0] < 0.4
+    assert np.abs(np.asarray(names['by_means'])).max() > 0 and np.all(np.isfinite(names['by_focal']))
+    assert {'two.ply', 'stack', 'stack.html'} <= {path.name for path in tmp_path.iterdir()}
+    # From the right the disc is farther to the left: by 60 pixels times 0.1, over its distance of 2.
+    depths = np.asarray(names['distance']), np.asarray(names['beside'].depth)
+    shift = [np.argwhere((depth > 1.5) & (depth < 2.5))[:, 1].mean() for depth in depths]
+    assert shift[0] - shift[1] == pytest.approx(3, abs=0.5)
