@@ -29,6 +29,18 @@ class CaptureConfig:
     far: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ObjectConfig(CaptureConfig):
+    """How photographs of an object are read, and what of them is learned.
+
+    Attributes:
+        masks: of the object, where there are some: ignore them but for a visual hull, or take what is off them for
+            nothing.
+    """
+
+    masks: Literal['ignore', 'background'] = 'ignore'
+
+
 def folder_of(data_dir: str, workdir: str) -> str:
     """The folder with the photographs; if none is given the embedded scene, which is written to the workdir first."""
     return data_dir or str(synthetic.write_scene(Path(workdir) / 'scene'))

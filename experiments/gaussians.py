@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import captures, mesh_views, trained
-from experiments.captures import CaptureConfig
+from experiments.captures import ObjectConfig
 from neurend import app, checks
 from neurend.data import photographs, posed
 from neurend.data.posed import PosedImages
@@ -41,17 +41,6 @@ from neurend.train import evaluate as evaluation
 from neurend.train import loop
 
 _WHITE = (1.0, 1.0, 1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class SceneConfig(CaptureConfig):
-    """How the photographs are read, and what of them is learned.
-
-    Attributes:
-        masks: of the object, where there are some: ignore them but for the hull, or take what is off them for nothing.
-    """
-
-    masks: Literal['ignore', 'background'] = 'ignore'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +68,7 @@ class Config:
     MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'frames')
 
     data_dir: str = ''
-    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
+    scene: ObjectConfig = dataclasses.field(default_factory=ObjectConfig)
     init: str = ''
     hull_cells: int = 64
     background: Literal['white', 'random'] = 'white'

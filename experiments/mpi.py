@@ -15,14 +15,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import captures, mesh_views, trained
-from experiments.captures import CaptureConfig
+from experiments.captures import ObjectConfig
 from experiments.translation import RunConfig
 from neurend import app
 from neurend.checks import InputError
@@ -46,17 +46,6 @@ from neurend.train import loop
 from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
 from neurend.viewer import planes as planes_page
-
-
-@dataclasses.dataclass(frozen=True)
-class SceneConfig(CaptureConfig):
-    """How the photographs are read.
-
-    Attributes:
-        masks: of the object, where there are some: ignore them, or take what is off them for nothing.
-    """
-
-    masks: Literal['ignore', 'background'] = 'ignore'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +73,7 @@ class Config:
     )
 
     data_dir: str = ''
-    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
+    scene: ObjectConfig = dataclasses.field(default_factory=ObjectConfig)
     workdir: str = 'out/mpi'
     images: int = 40
     neighbors: int = 4

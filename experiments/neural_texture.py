@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import captures, mesh_views, proxy_meshes, trained, translation
-from experiments.captures import CaptureConfig
+from experiments.captures import ObjectConfig
 from experiments.proxy_meshes import Proxy
 from neurend import app, checks
 from neurend.data import photographs, posed
@@ -43,17 +43,6 @@ from neurend.train.optimizers import OptimizerConfig, by_name
 from neurend.train.optimizers import make as make_optimizer
 
 _WHITE = (1.0, 1.0, 1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class SceneConfig(CaptureConfig):
-    """How the photographs are read, and what of them is learned.
-
-    Attributes:
-        masks: of the object, where there are some: ignore them but for the hull, or take what is off them for nothing.
-    """
-
-    masks: Literal['ignore', 'background'] = 'ignore'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +76,7 @@ class Config:
     MAY_CHANGE: ClassVar[tuple[str, ...]] = ('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'frames')
 
     data_dir: str = ''
-    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
+    scene: ObjectConfig = dataclasses.field(default_factory=ObjectConfig)
     mesh: str = ''
     proxy: Proxy = 'mesh'
     coarse_faces: float = 0.05

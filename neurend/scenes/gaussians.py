@@ -8,13 +8,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import KDTree
 
 from neurend import checks
 from neurend.geometry import rotations
 from neurend.nn.encodings import spherical_harmonics
 from neurend.numerics import normalize, unstack
 from neurend.scenes.hull import Hull
+from neurend.scenes.points import spacing
 from neurend.typing import Array
 
 DEGREES = 4
@@ -208,11 +208,7 @@ def from_points(
     if count < len(points):
         chosen = np.linspace(0, len(points) - 1, count).round().astype(int)
         points, shade = points[chosen], shade[chosen]
-    near, _ = KDTree(points).query(points, k=min(4, len(points)))
-    apart = np.sqrt(np.mean(np.square(near.reshape(len(points), -1)[:, 1:]), axis=-1)) if len(points) > 1 else 1.0
-    # Points may be there several times.
-    size = np.maximum(apart, 1e-7 * max(float(np.ptp(points, axis=0).max()), 1e-3))
-    made = make(points, np.broadcast_to(size, len(points)), opacities=opacity, colors=shade, degree=degree)
+    made = make(points, spacing(points), opacities=opacity, colors=shade, degree=degree)
     return padded(made, count)
 
 

@@ -4,13 +4,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial import KDTree
 
 from neurend import checks
 from neurend.geometry import cameras
 from neurend.geometry.cameras import Camera
 from neurend.typing import Array
-
-_CHUNK = 1024
 
 
 @flax.struct.dataclass
@@ -59,15 +58,9 @@ def spacing(positions: np.ndarray, *, neighbors: int = 3) -> np.ndarray:
     if len(positions) < 2:
         return np.full(len(positions), extent, np.float32)
     count = min(neighbors, len(positions) - 1)
-    found = [_nearest(positions, positions[k : k + _CHUNK], count) for k in range(0, len(positions), _CHUNK)]
-    return np.maximum(np.concatenate(found), 1e-6 * extent)
-
-
-def _nearest(positions: np.ndarray, chunk: np.ndarray, count: int) -> np.ndarray:
-    # Differences, and no products, which would lose those of near points to rounding.
-    squared = sum((chunk[:, None, axis] - positions[None, :, axis]) ** 2 for axis in range(3))
+    near, _ = KDTree(positions).query(positions, k=count + 1)
     # The nearest is the point itself.
-    return np.sqrt(np.sort(np.partition(squared, count, axis=1)[:, : count + 1], axis=1)[:, 1:]).mean(axis=1)
+    return np.maximum(near[:, 1:].mean(axis=1), 1e-6 * extent).astype(np.float32)
 
 
 def from_depth(rgb: np.ndarray, depth: np.ndarray, camera: Camera, *, where: np.ndarray | None = None) -> Points:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import neural_texture
+from experiments import captures, neural_texture
 from neurend import config
 from neurend.checks import InputError
 from neurend.models.neural_texture.config import NeuralTextureConfig, ShellConfig
 from tests.data import writers
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-SCENE = neural_texture.SceneConfig
+SCENE = captures.ObjectConfig
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('neural_texture_*.flags')), ids=lambda path: path.stem)

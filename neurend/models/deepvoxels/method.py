@@ -35,7 +35,8 @@ def deepvoxels(
     `state.params` holds the networks by name, and 'volume' where it is learned; otherwise `state.aux['volume']`,
     [n n n c], is what all steps so far have integrated. Batches are `neurend.data.nearest_views.NearestViews`; `render`
     takes a `Camera` of the photographs' size. Pictures hold the background of the photographs. `Rendering.depth` is
-    soft, of the size of the feature maps and enlarged; its `extras` have 'visibility', [h w d], and 'planes', [d].
+    soft, of the size of the feature maps and enlarged, as is `alpha`, what of a ray of 'rays' stops, and 1 otherwise;
+    `extras` have 'visibility', [h w d], and 'planes', [d].
 
     Args:
         config: see there.
@@ -214,9 +215,10 @@ def deepvoxels(
         volume = params['volume'] if learned else state.aux['volume']
         drawn = draw(params, filled(params, volume), jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], camera), None)
         found = jax.tree.map(lambda leaf: leaf[0], drawn)
-        larger = (jax.image.resize(x, whole[::-1], 'linear')[: size[1], : size[0]] for x in (found.depth, found.alpha))
-        depth, alpha = larger
-        return dataclasses.replace(found, depth=depth, alpha=alpha)
+        # Where nothing stops there is no depth to mix with that of what is beside it.
+        parts = (found.depth * found.alpha, found.alpha)
+        depth, alpha = (jax.image.resize(part, whole[::-1], 'linear')[: size[1], : size[0]] for part in parts)
+        return dataclasses.replace(found, depth=depth / jnp.maximum(alpha, _LEAST), alpha=alpha)
 
     compiled = jax.jit(render)
 
