@@ -54,12 +54,13 @@ class Photo:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A sparse model: cameras by id, images by name, points `[m 3]` with ids `[m]` that ascend."""
+    """A sparse model: cameras by id, images by name, points `[m 3]` with ids `[m]` that ascend, and uint8 `colors`."""
 
     cameras: dict[int, Intrinsics]
     photos: tuple[Photo, ...]
     point_ids: np.ndarray
     points: np.ndarray
+    colors: np.ndarray
 
 
 def read_model(folder: Path) -> Model:
@@ -77,7 +78,7 @@ def read_model(folder: Path) -> Model:
         checks.file(path, 'COLMAP model')
     cameras = (_binary_cameras if binary else _text_cameras)(paths[0])
     photos = (_binary_images if binary else _text_images)(paths[1])
-    ids, points = (_binary_points if binary else _text_points)(paths[2])
+    ids, points, colors = (_binary_points if binary else _text_points)(paths[2])
     for photo in photos:
         if photo.camera_id not in cameras:
             raise checks.InputError(
@@ -86,7 +87,8 @@ def read_model(folder: Path) -> Model:
     if len({photo.name for photo in photos}) != len(photos):
         raise checks.InputError(f'{paths[1]}: an image name recurs, expected unique names')
     order = np.argsort(ids, kind='stable')
-    return Model(cameras, tuple(sorted(photos, key=lambda photo: photo.name)), ids[order], points[order])
+    photos = tuple(sorted(photos, key=lambda photo: photo.name))
+    return Model(cameras, photos, ids[order], points[order], colors[order])
 
 
 class _Cursor:
@@ -154,15 +156,15 @@ def _binary_images(path: Path) -> list[Photo]:
     return photos
 
 
-def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cursor = _Cursor(path)
     count = cursor.count(51)
-    ids, points = np.empty(count, np.int64), np.empty((count, 3))
+    ids, points, colors = np.empty(count, np.int64), np.empty((count, 3)), np.empty((count, 3), np.uint8)
     for i in range(count):
         ids[i], *points[i] = cursor.values('q3d')
-        cursor.values('3Bd')
+        colors[i] = cursor.values('3Bd')[:3]
         cursor.array(np.dtype('<i8'), cursor.count(8))
-    return ids, points
+    return ids, points, colors
 
 
 def _text_cameras(path: Path) -> dict[int, Intrinsics]:
@@ -197,15 +199,17 @@ def _text_images(path: Path) -> list[Photo]:
     return photos
 
 
-def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    ids, points = [], []
+def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ids, points, colors = [], [], []
     for line in _lines(path):
         fields = line.split(maxsplit=7)
         if fields:
             with _parsing(path, line):
                 ids.append(int(fields[0]))
                 points.append([float(fields[1]), float(fields[2]), float(fields[3])])
-    return np.array(ids, np.int64), np.array(points, np.float64).reshape(-1, 3)
+                colors.append(bytes([int(fields[4]), int(fields[5]), int(fields[6])]))
+    places = np.array(points, np.float64).reshape(-1, 3)
+    return np.array(ids, np.int64), places, np.frombuffer(b''.join(colors), np.uint8).reshape(-1, 3)
 
 
 def _lines(path: Path) -> list[str]:

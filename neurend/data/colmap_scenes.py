@@ -7,6 +7,8 @@ import numpy as np
 from neurend import checks
 from neurend.data import colmap, normalize, posed
 from neurend.data import frames as frames_lib
+from neurend.scenes import points as points_lib
+from neurend.scenes.points import Points
 
 # Our model, and where (fx, fy, cx, cy, k1, k2, k3, k4, p1, p2) stand among COLMAP's parameters, -1 for zero.
 _LAYOUTS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -124,6 +126,26 @@ def sure_points(model: colmap.Model) -> tuple[np.ndarray, np.ndarray]:
     seen, views = np.unique(np.concatenate([photo.point_ids for photo in model.photos]), return_counts=True)
     sure = np.isin(model.point_ids, seen[views > 2])
     return (model.point_ids[sure], model.points[sure]) if sure.any() else (model.point_ids, model.points)
+
+
+def cloud(folder: Path) -> Points:
+    """The coloured `sure_points` of a scene's sparse model, in the world of its files.
+
+    Args:
+        folder: see `read`.
+
+    Raises:
+        InputError: see `colmap.read_model`; there is no model, or it has no points.
+    """
+    sparse = model_folder(folder)
+    if sparse is None:
+        raise checks.InputError(f'{folder}: no COLMAP model, expected cameras.bin or cameras.txt in {_FOLDERS[0]}/')
+    model = colmap.read_model(sparse)
+    ids, places = sure_points(model)
+    try:
+        return points_lib.make(places, model.colors[np.isin(model.point_ids, ids)] / np.float32(255))
+    except checks.InputError as error:
+        raise checks.InputError(f'{sparse}: {error}') from error
 
 
 def _frame(

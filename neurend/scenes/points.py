@@ -7,9 +7,14 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from neurend import checks
-from neurend.geometry import cameras
+from neurend.geometry import cameras, grids, surface
 from neurend.geometry.cameras import Camera
-from neurend.typing import Array
+from neurend.images import color
+from neurend.scenes import meshes
+from neurend.scenes.meshes import Mesh
+from neurend.typing import Array, Key
+
+_sample = jax.jit(surface.sample, static_argnums=3)
 
 
 @flax.struct.dataclass
@@ -83,6 +88,70 @@ def from_depth(rgb: np.ndarray, depth: np.ndarray, camera: Camera, *, where: np.
     half = np.sqrt(0.5) / float(np.sqrt(np.prod(np.asarray(camera.focal))))
     radii = half * (1 if camera.model == 'orthographic' else np.asarray(depth)[there])
     return make(points, np.asarray(rgb)[there], radii=radii)
+
+
+def on_mesh(key: Key, mesh: Mesh, count: int, *, radii: np.ndarray | float | None = None) -> Points:
+    """Points spread over a mesh at random, in its colours, encoded as sRGB.
+
+    These are those of its textures where it has UVs, else those of its vertices, else grey. They get the base colour of
+    their material.
+
+    Args:
+        key: random.
+        mesh: without leading dims.
+        count: how many.
+        radii: see `make`.
+
+    Raises:
+        InputError: the mesh is not sound or has no area, or see `make`.
+    """
+    meshes.check(mesh)
+    found = _sample(key, jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces), count)
+    faces, weights = np.asarray(found.face), np.asarray(found.barycentrics)
+    if count and faces[0] < 0:
+        raise checks.InputError('mesh.faces: got none with an area, expected some to put points on')
+    linear = np.ones((count, 3), np.float32)
+    if mesh.colors is not None:
+        linear = (weights[..., None] * np.asarray(mesh.colors)[np.asarray(mesh.faces)[faces]]).sum(1)
+    elif not mesh.materials:
+        linear = 0.5 * linear
+    which = np.zeros(count, int) if mesh.material is None else np.asarray(mesh.material)[faces]
+    for k, material in enumerate(mesh.materials):
+        here = which == k
+        linear[here] *= np.asarray(material.color)
+        if material.texture is not None and mesh.uvs is not None:
+            corners = np.asarray(mesh.uvs)[np.asarray(mesh.uv_faces)[faces[here]]]
+            uv = (weights[here][..., None] * corners).sum(1)
+            texture = jnp.asarray(material.texture)[..., :3]
+            height, width = texture.shape[:2]
+            texels = grids.bilinear(texture, jnp.asarray(np.stack([uv[:, 0] * width, (1 - uv[:, 1]) * height], -1)))
+            linear[here] *= np.asarray(color.linear_from_srgb(texels))
+    return make(np.asarray(found.points), np.asarray(color.srgb_from_linear(jnp.asarray(linear))), radii=radii)
+
+
+def thinned(cloud: Points, edge: float) -> Points:
+    """The mean of all points in each cell of a grid, on the host: one cloud of many that overlap.
+
+    Args:
+        cloud: without leading dims.
+        edge: of a cell, in the world.
+
+    Raises:
+        InputError: an edge that is not above 0.
+    """
+    if not edge > 0:
+        raise checks.InputError(f'edge: got {edge}, expected a length above 0')
+    cells = np.floor(np.asarray(cloud.positions, np.float64) / edge).astype(np.int64)
+    _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    index = index.reshape(-1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        sums = np.zeros((len(counts), *values.shape[1:]))
+        np.add.at(sums, index, values)
+        return sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+
+    positions, features, radii = (mean(np.asarray(x)) for x in (cloud.positions, cloud.features, cloud.radii))
+    return make(positions, features, radii=radii)
 
 
 def concatenate(clouds: list[Points]) -> Points:

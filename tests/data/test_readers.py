@@ -255,3 +255,14 @@ def test_reads_what_pycolmap_writes(tmp_path):
         np.testing.assert_allclose(p.quaternion * np.sign(p.quaternion[0]), q.quaternion * np.sign(q.quaternion[0]))
         np.testing.assert_allclose(p.translation, q.translation)
     np.testing.assert_allclose(a.points, b.points)
+    np.testing.assert_array_equal(a.colors, b.colors)
+
+
+@pytest.mark.parametrize('write', [writers.colmap_text, writers.colmap_binary])
+def test_points_of_a_sparse_model_come_with_their_colours(tmp_path, write):
+    t = writers.truth()
+    found = colmap_scenes.cloud(write(tmp_path / 's', t))
+    np.testing.assert_allclose(found.positions, t.points, atol=1e-6)
+    np.testing.assert_array_equal(found.features, np.tile([1.0, 0, 0], (len(t.points), 1)))
+    with pytest.raises(InputError, match='no COLMAP model'):
+        colmap_scenes.cloud(tmp_path)
