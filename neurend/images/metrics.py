@@ -4,13 +4,17 @@
 """
 
 import functools
+from collections.abc import Callable
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from neurend import checks
 from neurend.checks import InputError
+from neurend.linear import linear
 from neurend.typing import Array
 
 Convention = Literal['gaussian', 'uniform']
@@ -75,7 +79,9 @@ def ssim(a: Array, b: Array, *, convention: Convention = 'gaussian') -> Array:
         )
     a, b = jnp.asarray(a), jnp.asarray(b)
     taps = tuple(float(tap) for tap in taps / taps.sum())
-    mean_a, mean_b, mean_aa, mean_bb, mean_ab = _window(jnp.stack([a, b, a * a, b * b, a * b]), taps)
+    # Apart, since it is mostly the first whose gradient is wanted.
+    mean_a, mean_aa, mean_ab = _window(jnp.stack([a, a * a, a * b]), taps)
+    mean_b, mean_bb = _window(jnp.stack([b, b * b]), taps)
     var_a = unbias * (mean_aa - mean_a * mean_a)
     var_b = unbias * (mean_bb - mean_b * mean_b)
     cov = unbias * (mean_ab - mean_a * mean_b)
@@ -86,6 +92,36 @@ def ssim(a: Array, b: Array, *, convention: Convention = 'gaussian') -> Array:
 
 def _window(image: Array, taps: tuple[float, ...]) -> Array:
     """Filters over the windows inside the image by shifted sums, since XLA's depthwise convolution is slow on CPUs."""
-    height, width = image.shape[-3] - len(taps) + 1, image.shape[-2] - len(taps) + 1
-    rows = functools.reduce(jnp.add, [tap * image[..., i : i + height, :, :] for i, tap in enumerate(taps)])
-    return functools.reduce(jnp.add, [tap * rows[..., i : i + width, :] for i, tap in enumerate(taps)])
+    border = len(taps) - 1
+
+    def back(_: None, change: Array) -> Array:
+        around = [(0, 0)] * (change.ndim - 3) + [(border, border)] * 2 + [(0, 0)]
+        return _filtered(_kept(lambda x: jnp.pad(x, around), change), taps[::-1])
+
+    # The transpose of shifted sums is shifted sums, which takes a fifth of the time of what JAX makes of it.
+    return linear(lambda _, x: _filtered(x, taps), back, None, image)
+
+
+def _filtered(image: Array, taps: tuple[float, ...]) -> Array:
+    *lead, height, width, channels = image.shape
+    # Rows of numbers, of which many are added at once.
+    flat = image.reshape(*lead, height, width * channels)
+
+    def slide(x: Array, axis: int, step: int) -> Array:
+        size = x.shape[axis] - (len(taps) - 1) * step
+        parts = [lax.slice_in_dim(x, i * step, i * step + size, axis=axis) for i in range(len(taps))]
+        return functools.reduce(jnp.add, [tap * part for tap, part in zip(taps, parts)])
+
+    upright = flat.ndim - 2
+    sums = _kept(lambda x: slide(x, upright, 1), flat)
+    sums = _kept(lambda x: slide(x, upright + 1, channels), sums)
+    return sums.reshape(*sums.shape[:-1], -1, channels)
+
+
+def _kept(make: Callable[[Array], Array], x: Array) -> Array:
+    """`make(x)`, or NaN where x begins with it, as an array: XLA would compute it again for each of its readers.
+
+    A branch that is always taken does that, and a barrier does not.
+    """
+    first, shape = x.reshape(-1)[0], jax.eval_shape(make, x).shape
+    return lax.cond(first == first, make, lambda x: jnp.full(shape, jnp.nan, x.dtype), x)
