@@ -8,6 +8,7 @@ wherever its alpha is 1/255 or more, and not only within some boxes.
 One call is one picture; vmap makes many, of one scene or of several (on a CPU one after the other).
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -38,6 +39,7 @@ def splat(
     live: Array | None = None,
     background: Array | None = None,
     shift: Array | None = None,
+    between: tuple[Array, Array] | None = None,
     blur: float = 0.3,
     antialiased: bool = False,
     near: float = 0.01,
@@ -60,6 +62,8 @@ def splat(
         live: bool [N], which Gaussians there are; all if not given.
         background: [C] behind all; black if not given.
         shift: [N 2] added to places in the picture, pixels; the gradient by zeros tells where Gaussians are pulled.
+        between: depths [H W] each, from which on and before which Gaussians count at a pixel, by their middles: what is
+            before a surface and what behind it, in two pictures, see `neurend.render.layers`. It has no derivatives.
         blur: added to the variances in the picture, squared pixels.
         antialiased: Gaussians smaller than a pixel become fainter, by as much as the blur makes them larger (Yu et al.,
             "Mip-Splatting", 2024), instead of thicker.
@@ -88,6 +92,8 @@ def splat(
         checks.shape('background', background, 'c', sizes={'c': channels})
     if shift is not None:
         checks.shape('shift', shift, 'n 2', sizes=count)
+    for end in between or ():
+        checks.shape('between', end, f'{height} {width}', 'Give depths for every pixel')
     checks.one_of('camera.model', camera.model, ('pinhole', 'opencv'))
     if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):
         raise checks.InputError(f'width, height: got {width}, {height}, expected 1 to {_LARGEST} pixels')
@@ -105,6 +111,9 @@ def splat(
         screen = screen._replace(x=screen.x + shift[:, 0], y=screen.y + shift[:, 1])
     size = (width, height)
     lists = gaussians_tiles.lists(screen, size, capacity, near=near, far=far)
+    if between is not None:
+        ends = jax.lax.stop_gradient(jnp.stack(between, axis=-1))
+        lists = lists._replace(between=gaussians_tiles.Between(screen.depth, gaussians_tiles.tiled(ends)))
     rows = jnp.stack([screen.x, screen.y, *screen.conic, screen.opacity], axis=-1)
     rows = jnp.concatenate([rows, features, screen.depth[:, None]], axis=-1)
     rows = jnp.where(screen.visible[:, None], rows, 0)

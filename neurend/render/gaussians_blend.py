@@ -194,7 +194,7 @@ def _groups(
         first = k * at_once
         tile, start, count = (lax.dynamic_slice(x, (first,), (at_once,)) for x in (order, starts, counts))
         middle = [(SIDE * place + SIDE / 2).astype(rows.dtype) for place in (tile % columns, tile // columns)]
-        fold = functools.partial(_fold, rows, lists.ids, start, count, middle)
+        fold = functools.partial(_fold, rows, lists, tile, start, count, middle)
         return k + 1, part(_Group(first, fold), out)
 
     groups = (jnp.sum(counts > 0, dtype=jnp.int32) + at_once - 1) // at_once
@@ -203,7 +203,8 @@ def _groups(
 
 def _fold(
     rows: Array,
-    ids: Array,
+    lists: Lists,
+    tile: Array,
     start: Array,
     count: Array,
     middle: list[Array],
@@ -213,12 +214,18 @@ def _fold(
     """Folds `add` over chunks of the lists of some tiles, until all is read or dark."""
     chunks = (jnp.max(count) + _CHUNK - 1) // _CHUNK
     place = jnp.arange(_CHUNK, dtype=jnp.int32)
+    between = lists.between
+    ends = None if between is None else between.ends[tile]
 
     def turn(carry: Any) -> Any:
         k, light, _, state = carry
         rank = k * _CHUNK + place
-        found = ids.at[start[:, None] + rank[None]].get(mode='clip')
-        chunk, light = _chunk(found, rows[found], rank[None] < count[:, None], middle, light)
+        found = lists.ids.at[start[:, None] + rank[None]].get(mode='clip')
+        listed = (rank[None] < count[:, None])[..., None]
+        if between is not None and ends is not None:
+            depth = between.depth[found][..., None]
+            listed = listed & (depth >= ends[:, None, 0]) & (depth < ends[:, None, 1])
+        chunk, light = _chunk(found, rows[found], listed, middle, light)
         return k + 1, light, jnp.max(light) > LEAST_PASSED, add(chunk, state)
 
     light = jnp.ones((count.shape[0], _PIXELS), rows.dtype)
@@ -233,7 +240,7 @@ def _chunk(found: Array, rows: Array, listed: Array, middle: list[Array], light:
     a, b, c, opacity = (rows[..., k, None] for k in (2, 3, 4, 5))
     power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
     raw = opacity * jnp.exp(-jnp.maximum(power, 0))
-    seen = listed[..., None] & (power >= 0) & (raw >= LEAST_ALPHA)
+    seen = listed & (power >= 0) & (raw >= LEAST_ALPHA)
     alpha = jnp.where(seen, jnp.minimum(raw, MOST_ALPHA), 0)
     after = _running(jnp.multiply, 1 - alpha) * light[:, None]
     before = jnp.concatenate([light[:, None], after[:, :-1]], axis=1)

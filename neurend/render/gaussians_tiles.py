@@ -17,6 +17,18 @@ SIDE = 8
 _PARTS, _LEAST = (8, 4, 2, 1), 4096
 
 
+class Between(NamedTuple):
+    """At which pixels Gaussians count.
+
+    Attributes:
+        depth: [N] of the Gaussians.
+        ends: [tiles 2 64], at each pixel the depths from which on, and before which, they do.
+    """
+
+    depth: Array
+    ends: Array
+
+
 class Lists(NamedTuple):
     """Lists of the Gaussians of tiles of 8 x 8 pixels, row by row.
 
@@ -26,6 +38,7 @@ class Lists(NamedTuple):
         order: int32 [tiles], the tiles from the longest list to the shortest.
         needed: int32, pairs of a Gaussian and a tile that its rectangle touches; lists hold as many at most.
         missing: int32, pairs that found no room: those of the Gaussians farthest behind.
+        between: where they count; everywhere if None.
     """
 
     ids: Array
@@ -34,6 +47,7 @@ class Lists(NamedTuple):
     order: Array
     needed: Array
     missing: Array
+    between: Between | None = None
 
 
 def grid(width: int, height: int) -> tuple[int, int]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 
 from neurend import checks
-from neurend.numerics import safe_divide
+from neurend.render import layers
 from neurend.render.rendering import Rendering
 from neurend.typing import Array
 
@@ -39,25 +38,8 @@ def together(renderings: Sequence[Rendering], background: Array, *, reach: int =
         checks.shape(f'renderings[{k}].rgb', each.rgb, 'H W 3', 'Draw all with one camera', sizes=sizes)
         checks.shape(f'renderings[{k}].alpha', each.alpha, 'H W', sizes=sizes)
         checks.shape(f'renderings[{k}].depth', each.depth, 'H W', sizes=sizes)
-    rgb, alpha, depth = (jnp.stack([getattr(each, name) for each in renderings]) for name in ('rgb', 'alpha', 'depth'))
-    depth = jnp.where(depth > 0, depth, jnp.inf)
-    depth = jax.lax.fori_loop(0, reach, lambda _, known: jnp.where(jnp.isinf(known), _nearest(known), known), depth)
-    order = jnp.argsort(depth, axis=0, stable=True)
-    alpha, depth = (jnp.take_along_axis(each, order, axis=0) for each in (alpha, depth))
-    rgb = jnp.take_along_axis(rgb, order[..., None], axis=0)
-    through = jnp.cumprod(1 - alpha, axis=0)
-    before = jnp.concatenate([jnp.ones_like(through[:1]), through[:-1]])
     behind = jnp.asarray(background)
-    behind = behind if behind.ndim == 3 else behind[None, None]
-    share = jnp.where(jnp.isinf(depth), 0, before * alpha)
-    away = jnp.sum(share * jnp.where(jnp.isinf(depth), 0, depth), axis=0)
-    return Rendering(
-        jnp.sum(before[..., None] * rgb, axis=0) + through[-1][..., None] * behind,
-        1 - through[-1],
-        safe_divide(away, jnp.sum(share, axis=0)),
+    return layers.composite(
+        layers.stack([layers.of_picture(each, reach=reach) for each in renderings]),
+        background=behind if behind.ndim == 3 else behind[None, None],
     )
-
-
-def _nearest(depth: Array) -> Array:
-    """The least of 3 x 3 pixels, [n H W]."""
-    return jax.lax.reduce_window(depth, jnp.inf, jax.lax.min, (1, 3, 3), (1, 1, 1), 'SAME')

@@ -15,6 +15,7 @@ from neurend.geometry import cameras, transforms
 from neurend.geometry.cameras import Camera
 from neurend.geometry.rays import Rays
 from neurend.render import compositing, lift, texels
+from neurend.render.layers import Layers
 from neurend.render.rendering import Rendering
 from neurend.typing import Array
 
@@ -111,19 +112,32 @@ def render(rgba: Array, depths: Array, source: Camera, rays: Rays, *, background
         InputError: shapes that do not fit, or planes of a camera that is not pinhole.
     """
     leading = rays.shape
-    flat = Rays(
+    layers, t = warp(rgba, depths, source, _flat(rays))
+    *features, opacity = numerics.unstack(layers)
+    (*color, depth), alpha = compositing.merge([opacity * feature for feature in (*features, t)], opacity)
+    rgb, alpha = jnp.stack(color, axis=-1).reshape(*leading, -1), alpha.reshape(leading)
+    depth = numerics.safe_divide(depth.reshape(leading), alpha)
+    return Rendering(rgb if background is None else compositing.on_background(rgb, alpha, background), alpha, depth)
+
+
+def layers(rgba: Array, depths: Array, source: Camera, rays: Rays) -> Layers:
+    """The planes as layers [D ...] that others may stand between; arguments as for `render`."""
+    found, t = warp(rgba, depths, source, _flat(rays))
+    alpha = found[..., -1:]
+    rgb = (found[..., :-1] * alpha).reshape(len(t), *rays.shape, -1)
+    # Planes that a ray does not meet show nothing.
+    return Layers(rgb, alpha.reshape(len(t), *rays.shape), jnp.where(t > 0, t, jnp.inf).reshape(len(t), *rays.shape))
+
+
+def _flat(rays: Rays) -> Rays:
+    """Rays [n] of any leading dims."""
+    return Rays(
         rays.origins.reshape(-1, 3),
         rays.directions.reshape(-1, 3),
         rays.viewdirs.reshape(-1, 3),
         rays.radii.reshape(-1, 1),
         rays.index.reshape(-1),
     )
-    layers, t = warp(rgba, depths, source, flat)
-    *features, opacity = numerics.unstack(layers)
-    (*color, depth), alpha = compositing.merge([opacity * feature for feature in (*features, t)], opacity)
-    rgb, alpha = jnp.stack(color, axis=-1).reshape(*leading, -1), alpha.reshape(leading)
-    depth = numerics.safe_divide(depth.reshape(leading), alpha)
-    return Rendering(rgb if background is None else compositing.on_background(rgb, alpha, background), alpha, depth)
 
 
 def blend(views: Sequence[Rendering], weights: Array, *, opaque: bool = True) -> Rendering:

@@ -1,14 +1,17 @@
 """Multi-plane images: pictures with opacity on planes that face a camera (Zhou et al., 2018)."""
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from neurend import checks
 from neurend.geometry import cameras
 from neurend.geometry.cameras import Camera
+from neurend.numerics import safe_divide, safe_norm
 from neurend.typing import Array
 
 
@@ -68,6 +71,45 @@ def from_depth(rgb: Array, depth: Array, depths: Array, camera: Camera, *, alpha
     on = on if alpha is None else on * alpha[None]
     colors = jnp.broadcast_to(rgb[None], (len(depths), *rgb.shape))
     return Planes(jnp.concatenate([colors, on[..., None]], axis=-1), depths, camera)
+
+
+def from_field(
+    field_fn: Callable[[Array, Array], tuple[Array, Array]],
+    depths: Array,
+    camera: Camera,
+    size: tuple[int, int],
+    *,
+    samples: int = 1,
+) -> Planes:
+    """A radiance field as planes: each shows what lies between the middles of the gaps before and behind it.
+
+    Args:
+        field_fn: see `neurend.scenes.fields`.
+        depths: [D] of the planes, ascending, at least two.
+        camera: pinhole, of pictures of this size.
+        size: (width, height).
+        samples: of the field between two planes along each pixel's ray, at equal distances; surfaces thinner than
+            those lie apart get holes.
+    """
+    checks.shape('depths', depths, 'd')
+    if len(depths) < 2 or samples < 1:
+        raise checks.InputError(f'depths, samples: got {len(depths)} and {samples}, expected at least 2 and 1')
+    ends = 0.5 * (depths[1:] + depths[:-1])
+    ends = jnp.concatenate([2 * depths[:1] - ends[:1], ends, 2 * depths[-1:] - ends[-1:]])
+    rays = cameras.rays(camera, cameras.pixel_centers(*size))
+    speed = safe_norm(rays.directions)
+
+    def plane(begin: Array, end: Array) -> Array:
+        thickness = (end - begin) / samples * speed
+        optical, color = jnp.zeros_like(speed), jnp.zeros(())
+        for k in range(samples):
+            points = rays.origins + (begin + (k + 0.5) / samples * (end - begin)) * rays.directions
+            density, features = field_fn(points, rays.viewdirs)
+            optical, color = optical + density, color + density[..., None] * features
+        color = safe_divide(color, optical[..., None])
+        return jnp.concatenate([color, -jnp.expm1(-optical * thickness)[..., None]], axis=-1)
+
+    return Planes(jax.lax.map(lambda pair: plane(*pair), (ends[:-1], ends[1:])), depths, camera)
 
 
 def sees(planes_camera: Camera, near: float, far: float, camera: Camera, *, grid: int = 16) -> float:

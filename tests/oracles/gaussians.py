@@ -4,7 +4,19 @@ import numpy as np
 
 
 def splat(
-    means, covariances, opacities, features, pose, focal, center, size, *, blur=0.3, antialiased=False, near=0.01
+    means,
+    covariances,
+    opacities,
+    features,
+    pose,
+    focal,
+    center,
+    size,
+    *,
+    blur=0.3,
+    antialiased=False,
+    near=0.01,
+    between=None,
 ):
     """Features [H W C] over black, opacity [H W] and summed depth [H W]; `size` is (width, height)."""
     means, covariances, opacities, features, pose, focal, center = (
@@ -32,6 +44,8 @@ def splat(
         power = 0.5 * np.einsum('hwi,ij,hwj->hw', offset, np.linalg.inv(blurred), offset)
         alpha = np.minimum(opacity * np.exp(-power), 0.99)
         alpha[alpha < 1 / 255] = 0
+        if between is not None:
+            alpha[(z < between[0]) | (z >= between[1])] = 0
         done |= passed * (1 - alpha) <= 1e-4
         weight = np.where(done, 0, alpha * passed)
         color += weight[..., None] * features[i]

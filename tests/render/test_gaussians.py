@@ -64,6 +64,41 @@ def test_pictures_agree_with_the_oracle(seed, antialiased):
     assert not got.extras['visible'][0] and (got.extras['radii'] > 0).sum() == got.extras['visible'].sum()
 
 
+def test_what_is_before_a_surface_and_what_is_behind_it_agree_with_the_oracle():
+    given = _some(3)
+    surface = np.random.default_rng(3).uniform(2.2, 3.8, size=SIZE[::-1]).astype(np.float32)
+    behind, ahead = np.full_like(surface, np.inf), np.zeros_like(surface)
+
+    @jax.jit
+    def part(ends, means):
+        drawn = gaussians.splat(
+            means, *_float32(given[1:]), camera, width=SIZE[0], height=SIZE[1], capacity=CAPACITY, between=ends
+        )
+        return drawn.rgb, drawn.alpha, drawn.depth * drawn.alpha
+
+    camera = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, _camera())
+    means = jnp.asarray(given[0], jnp.float32)
+    for ends in ((ahead, surface), (surface, behind)):
+        want = oracle.splat(*given, POSE, (42, 40), (19, 15), SIZE, between=ends)
+        got = part(ends, means)
+        for found, expected in zip(got, want):
+            off = np.abs(np.asarray(found, np.float64) - expected)
+            assert np.mean(off > 1e-4) < 0.002 and off.max() < 0.03
+    # Both modes see the same parts.
+    random = np.random.default_rng(4)
+    moved = jnp.asarray(random.normal(size=means.shape), jnp.float32)
+    weights = [jnp.asarray(random.normal(size=x.shape), jnp.float32) for x in got]
+
+    def total(means):
+        return sum(jnp.sum(weight * x) for weight, x in zip(weights, part(ends, means)))
+
+    pushed, pulled = jax.jit(lambda m: (jax.jvp(total, (m,), (moved,))[1], jnp.vdot(jax.grad(total)(m), moved)))(means)
+    np.testing.assert_allclose(pushed, pulled, rtol=1e-3)
+    assert abs(float(pushed)) > 0.1
+    with pytest.raises(checks.InputError, match='between: got shape'):
+        part((ahead[:-1], surface), means)
+
+
 def test_one_gaussian_and_two_in_both_orders_have_closed_forms():
     camera = _camera(np.eye(4), focal=(50.0, 50.0), center=(20.5, 14.5))
     means, sizes = np.array([[0, 0, 2.0], [0, 0, 4.0]]), np.array([0.1, 0.3])

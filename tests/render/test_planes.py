@@ -10,7 +10,7 @@ import pytest
 
 from neurend.checks import InputError
 from neurend.geometry import cameras, transforms
-from neurend.render import compositing, planes
+from neurend.render import compositing, layers, planes
 from neurend.scenes import planes as scenes
 from tests.oracles import planes as oracle
 from tests.oracles.derivatives import check_jacobian
@@ -51,6 +51,19 @@ def test_drawing_is_that_of_homographies(move):
     np.testing.assert_allclose(found.rgb, rgb, atol=2e-5)
     np.testing.assert_allclose(found.alpha, alpha, atol=2e-5)
     np.testing.assert_allclose(found.depth, depth, atol=1e-4)
+
+
+def test_as_layers_they_look_the_same():
+    # Looking back through the planes from between them.
+    for move in (MOVES[1], (0.0, 0.1, 2.5, 0.1, 3.0, 0.0)):
+        target = camera_at(move, start=WORLD, focal=(9.5, 8.0), center=(4.0, 3.2))
+        found = draw(LAYERS, DEPTHS, SOURCE, target)
+        apart = jax.jit(planes.layers)(LAYERS, DEPTHS, SOURCE, rays_of(target))
+        assert apart.rgb.shape == (5, *found.rgb.shape)
+        together = jax.jit(layers.composite)(apart)
+        for name in ('rgb', 'alpha', 'depth'):
+            np.testing.assert_allclose(getattr(together, name), getattr(found, name), atol=1e-5)
+    assert np.asarray(found.alpha > 0).mean() > 0 and np.isinf(apart.t).any()
 
 
 def test_a_textured_plane_is_what_rays_hit():

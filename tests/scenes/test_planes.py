@@ -42,6 +42,25 @@ def test_a_picture_with_depth_looks_like_itself_from_its_own_camera():
     assert off.max() < (1 - 1 / 4) / 15 / 2 + 1e-4
 
 
+def test_fog_as_planes_is_as_opaque_as_it_is_thick():
+    camera = cameras.make(transforms.se3_exp(jnp.array([1.0, 2, 3, 0.3, 0.2, 0.1])), 9.0, size=(8, 6))
+    depths = jnp.asarray(planes.depths(1.0, 4.0, 16))
+
+    def fog(points, directions):
+        return jnp.full(points.shape[:-1], 0.3), directions
+
+    made = planes.from_field(fog, depths, camera, (8, 6), samples=2)
+    rays = cameras.rays(camera, cameras.pixel_centers(8, 6))
+    found = render.render(made.rgba, made.depths, camera, rays)
+    # From half a gap before the first plane to half a gap behind the last.
+    thick = 3 + 0.5 * float(depths[1] - depths[0] + depths[-1] - depths[-2])
+    passed = np.exp(-0.3 * thick * np.linalg.norm(rays.directions, axis=-1))
+    np.testing.assert_allclose(found.alpha, 1 - passed, atol=1e-4)
+    np.testing.assert_allclose(found.rgb, rays.viewdirs * (1 - passed)[..., None], atol=1e-4)
+    with pytest.raises(InputError, match='depths, samples: got 1 and 1'):
+        planes.from_field(fog, depths[:1], camera, (8, 6))
+
+
 def test_what_a_camera_sees_of_planes():
     camera = cameras.make(jnp.eye(4), 16.0, size=(16, 16))
     assert planes.sees(camera, 1.0, 4.0, camera) == 1

@@ -28,6 +28,7 @@ def picture(
     antialiased: bool = False,
     normals: bool = False,
     shift: Array | None = None,
+    between: tuple[Array, Array] | None = None,
 ) -> Rendering:
     """Draws a scene; see `render.gaussians.splat` for options, limits and `extras`.
 
@@ -39,7 +40,7 @@ def picture(
         background: [3] behind all; black if not given.
         antialiased: see there.
         normals: `normal` of the rendering is that of the Gaussians that are seen.
-        shift: see there.
+        shift, between: see there.
     """
     eye = camera.world_from_camera[:3, 3]
     features = scenes.colors(gaussians.means, gaussians.harmonics, eye)
@@ -60,6 +61,7 @@ def picture(
         background=behind,
         antialiased=antialiased,
         shift=shift,
+        between=between,
     )
     if not normals:
         return shown
