@@ -50,13 +50,17 @@ def make(
         InputError: the file cannot be read, its UVs are unsound (see `neurend.scenes.atlas.packed`), there is neither a
             file nor a silhouette, or the extra `mesh`, which lays out UVs, is not installed.
     """
-    mesh = _made(proxy, path, train, texture, faces, noise)
+    return grown(_made(proxy, path, train, texture, faces, noise), margin)
+
+
+def grown(mesh: Mesh, margin: float) -> Mesh:
+    """A mesh whose vertices go along their normals by a part of its size; 0 for the mesh as it is."""
     if not margin:
         return mesh
     vertices = jnp.asarray(mesh.vertices)
     size = jnp.linalg.norm(jnp.max(vertices, axis=0) - jnp.min(vertices, axis=0))
-    grown = vertices + margin * size * triangles.vertex_normals(vertices, jnp.asarray(mesh.faces))
-    return dataclasses.replace(mesh, vertices=np.asarray(grown), normals=None)
+    places = vertices + margin * size * triangles.vertex_normals(vertices, jnp.asarray(mesh.faces))
+    return dataclasses.replace(mesh, vertices=np.asarray(places), normals=None)
 
 
 def _made(proxy: Proxy, path: str, train: PosedImages, texture: int, faces: float, noise: float) -> Mesh:

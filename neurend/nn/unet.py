@@ -1,5 +1,6 @@
 """The U-Net of pix2pix (Isola et al., 2017): halvings to a bottleneck, doublings back, skips between equal sizes."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -27,6 +28,8 @@ class UNet(nn.Module):
     randomness and is on at test time too (the random key of the collection 'dropout'), unless `deterministic`.
 
     Call with `n *space c` in [-1, 1], sizes multiples of `multiple`; returns `n *space out`, in [-1, 1] after tanh.
+    `coarser` are features of the same scene at half its sizes, a quarter, and so on, fewer than `depth`: the encoder
+    sees each beside its own of that size (Aliev et al., "Neural point-based graphics", 2020).
 
     Attributes:
         out: channels of the result.
@@ -72,15 +75,15 @@ class UNet(nn.Module):
         return 2**self.depth
 
     @nn.compact
-    def __call__(self, x: Array, *, deterministic: bool = False) -> Array:
-        self._check(x)
+    def __call__(self, x: Array, *, coarser: Sequence[Array] = (), deterministic: bool = False) -> Array:
+        self._check(x, coarser)
         widths = [self.width * min(2**level, self.maximum) for level in range(self.depth)]
         bias = self.norm != 'batch'
         skips = []
         for level, channels in enumerate(widths):
             name = f'encoder_{level}'
             if level:
-                x = nn.leaky_relu(x, 0.2)
+                x = jnp.concatenate([nn.leaky_relu(x, 0.2), *coarser[level - 1 : level]], axis=-1)
             x = Convolution(channels, 4, stride=2, padding=1, bias=bias, rank=self.rank, name=name)(x)
             if 0 < level < self.depth - 1:
                 x = Norm(self.norm, name=f'{name}_norm')(x)
@@ -100,13 +103,18 @@ class UNet(nn.Module):
         x = self._enlarge(nn.relu(x), self.out, bias=True, name='decoder_0')
         return jnp.tanh(x) if self.activation == 'tanh' else x
 
-    def _check(self, x: Array) -> None:
+    def _check(self, x: Array, coarser: Sequence[Array]) -> None:
         checks.one_of('activation', self.activation, ('tanh', 'none'))
         checks.one_of('rank', self.rank, (2, 3))
         checks.one_of('upsample', self.upsample, ('transposed', 'bilinear'))
         if self.depth < 2:
             raise InputError(f'depth: got {self.depth}, expected 2 or more')
         require_multiple(x, self.multiple, rank=self.rank)
+        if len(coarser) >= self.depth:
+            raise InputError(f'coarser: got {len(coarser)}, expected fewer than depth, {self.depth}')
+        for k, each in enumerate(coarser):
+            sizes = ' '.join(str(size >> k + 1) for size in x.shape[1:-1])
+            checks.shape(f'coarser[{k}]', each, f'{x.shape[0]} {sizes} c')
 
     def _enlarge(self, x: Array, channels: int, *, bias: bool, name: str) -> Array:
         if self.upsample == 'transposed':

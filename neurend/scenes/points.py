@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from neurend import checks
-from neurend.geometry import cameras, grids, surface
+from neurend.geometry import cameras, grids, surface, transforms
 from neurend.geometry.cameras import Camera
 from neurend.images import color
 from neurend.scenes import meshes
@@ -152,6 +152,18 @@ def thinned(cloud: Points, edge: float) -> Points:
 
     positions, features, radii = (mean(np.asarray(x)) for x in (cloud.positions, cloud.features, cloud.radii))
     return make(positions, features, radii=radii)
+
+
+def moved(cloud: Points, transform: np.ndarray) -> Points:
+    """A cloud in another world, radii with it.
+
+    Args:
+        cloud: without leading dims.
+        transform: [4 4], a similarity.
+    """
+    scale = float(np.cbrt(abs(np.linalg.det(np.asarray(transform, np.float64)[:3, :3]))))
+    positions = transforms.apply(jnp.asarray(transform, jnp.float32), jnp.asarray(cloud.positions))
+    return Points(positions, cloud.features, scale * cloud.radii)
 
 
 def concatenate(clouds: list[Points]) -> Points:

@@ -36,6 +36,30 @@ def test_against_nested_blocks(upsample, space):
     assert np.abs(expected).max() > 0.3
 
 
+def test_coarser_features_are_seen_beside_those_of_their_size():
+    network = UNet(out=2, width=4, depth=3, norm='none', activation='none', dropout=0.0)
+    x, coarser = oracle.draw_image(1, 16, 16, 3), [oracle.draw_image(1, side, side, 2) for side in (8, 4)]
+    params = oracle.draw_params(network, x)
+    apply = jax.jit(lambda params, coarser: network.apply({'params': params}, x, coarser=coarser))
+
+    def with_rows(value):
+        rows = {f'encoder_{k}': jnp.full((4, 4, 2, 4 << k), value) for k in (1, 2)}
+        more = {
+            name: {**params[name], 'kernel': jnp.concatenate([params[name]['kernel'], each], axis=2)}
+            for name, each in rows.items()
+        }
+        return {**params, **more}
+
+    plain = network.apply({'params': params}, x)
+    np.testing.assert_allclose(apply(with_rows(0.0), coarser), plain, atol=1e-6)
+    for k in range(2):
+        one = [each if i == k else jnp.zeros_like(each) for i, each in enumerate(coarser)]
+        assert float(jnp.abs(apply(with_rows(0.1), one) - plain).max()) > 1e-3
+    for bad in ([coarser[1]], [*coarser, coarser[1][:, :2, :2]]):
+        with pytest.raises(InputError, match='coarser'):
+            network.apply({'params': params}, x, coarser=bad)
+
+
 def test_biases_before_norms_change_nothing_and_others_do():
     network = UNet(out=2, width=4, depth=3, activation='none')
     x = oracle.draw_image(1, 16, 16, 3)

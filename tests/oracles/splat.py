@@ -30,3 +30,31 @@ def splat(pixels, depth, radii, features, size, *, layers, blend, opacities=None
             if alpha[y, x] > 0:
                 mean[y, x] /= sum(w[0] for w in weights) if blend != 'normalized' else alpha[y, x]
     return rgb, alpha, mean
+
+
+def nearest(pixels, depth, size, *, levels, thickness):
+    """Indices and depths [h w] of the nearest point of each pixel, of each size, by asking every one."""
+    indices, depths = [], []
+    nearest_of = {}
+    for level in range(max(levels, 3)):
+        width, height = (side >> level for side in size)
+        for y in range(height):
+            for x in range(width):
+                inside = [
+                    k
+                    for k in np.argsort(depth, kind='stable')
+                    if depth[k] > 0 and all(pixels[k] >= 0) and tuple(pixels[k] // 2**level) == (x, y)
+                ]
+                nearest_of[level, x, y] = inside[0] if inside else -1
+    for level in range(levels):
+        width, height = (side >> level for side in size)
+        index, near = np.full((height, width), -1), np.zeros((height, width), depth.dtype)
+        for y in range(height):
+            for x in range(width):
+                k = nearest_of[level, x, y]
+                first = nearest_of[2, x >> 2 - level, y >> 2 - level] if level < 2 else k
+                if k >= 0 and depth[k] <= depth[first] + np.float32(thickness):
+                    index[y, x], near[y, x] = k, depth[k]
+        indices.append(index)
+        depths.append(near)
+    return indices, depths

@@ -1,5 +1,6 @@
 """Splatted points against an oracle, closed forms and finite differences."""
 
+import dataclasses
 import functools
 
 import jax
@@ -24,6 +25,7 @@ FEATURES = jnp.asarray(RNG.uniform(size=(COUNT, 3)), jnp.float32)
 RADII = jnp.asarray(RNG.uniform(0.05, 0.15, size=COUNT), jnp.float32)
 OPACITIES = jnp.asarray(RNG.uniform(0.2, 1, size=COUNT), jnp.float32)
 
+_nearest = jax.jit(splat.nearest, static_argnums=2, static_argnames=('levels', 'thickness'))
 _splat = jax.jit(splat.splat, static_argnums=4, static_argnames=('blend', 'layers', 'reach'))
 
 
@@ -70,14 +72,15 @@ def test_the_nearer_point_hides_the_other_in_any_order():
 
 
 def test_what_cannot_be_seen_is_nothing_with_zero_gradients():
-    positions = jnp.array([[0.0, 0, -2], [50, 0, 1], [0, 0, 0], [1e9, 0, 1]])
+    positions = jnp.array([[0.0, 0, -2], [50, 0, 1], [0, 0, 0], [1e9, 0, 1], [jnp.nan, 0, 1], [0, jnp.inf, 1]])
 
-    def value(positions, radii):
-        found = splat.splat(positions, jnp.ones((4, 1)), radii, CENTERED, (9, 9))
+    def value(positions, radii, camera):
+        found = splat.splat(positions, jnp.ones((6, 1)), radii, camera, (9, 9))
         return jnp.sum(found.rgb) + jnp.sum(found.depth), found
 
-    gradients, found = jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(positions, jnp.full(4, 0.1))
-    for x in (found.rgb, found.alpha, found.depth, *gradients):
+    camera = dataclasses.replace(CENTERED, size=jnp.zeros(2))
+    gradients, found = jax.jit(jax.grad(value, argnums=(0, 1, 2), has_aux=True))(positions, jnp.full(6, 0.1), camera)
+    for x in (found.rgb, found.alpha, found.depth, *jax.tree.leaves(gradients)):
         assert (np.asarray(x) == 0).all()
 
 
@@ -115,7 +118,31 @@ def test_batches_are_those_of_a_loop():
         np.testing.assert_allclose(together[k], draw(batch[k], SIZE).rgb, atol=1e-6)
 
 
+@pytest.mark.parametrize('thickness', [np.inf, 0.4])
+def test_the_nearest_points_of_a_pyramid_are_those_of_a_loop(thickness):
+    rng = np.random.default_rng(2)
+    pixels = np.concatenate([rng.uniform(-2, 18, (300, 2)), rng.uniform(0, 16, (8, 2)), [[np.nan, 3], [16.0, 2]]])
+    depth = np.concatenate([rng.choice(np.linspace(-0.5, 3, 15), 300), np.full(8, 0.2), [0.1, 0.1]])
+    size = (16, 12)
+    found = _nearest(*(jnp.asarray(x, jnp.float32) for x in (pixels, depth)), size, levels=3, thickness=thickness)
+    expected, depths = oracle.nearest(pixels, np.float32(depth), size, levels=3, thickness=thickness)
+    assert len(found) == 3
+    for (index, near), truth, truth_depth in zip(found, expected, depths):
+        np.testing.assert_array_equal(index, truth)
+        np.testing.assert_allclose(near, truth_depth)
+    assert (np.asarray(found[0][0]) < 0).any() and (np.asarray(found[2][0]) >= 0).all()
+    # At the finest size it is the z-buffer of discs that take one pixel, in any case.
+    whole = splat.covering(
+        jnp.asarray(pixels, jnp.float32), jnp.asarray(depth, jnp.float32), jnp.ones(310), size, layers=1, reach=0
+    )
+    there = np.asarray(found[0][0]) >= 0
+    np.testing.assert_array_equal(np.asarray(whole[0])[there], np.asarray(found[0][0])[there])
+    assert there.sum() < (np.asarray(whole[0]) >= 0).sum() or thickness == np.inf
+
+
 def test_bad_input():
+    with pytest.raises(InputError, match='levels, size: got 3 and 9 x 9'):
+        splat.nearest(jnp.ones((1, 2)), jnp.ones(1), (9, 9), levels=3)
     with pytest.raises(InputError, match='radii'):
         splat.splat(front(), jnp.ones((1, 1)), jnp.ones(2), CENTERED, (9, 9))
     with pytest.raises(InputError, match='blend'):

@@ -1,5 +1,7 @@
 """The network that turns features at pixels into colours."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -16,7 +18,8 @@ class DeferredShader(nn.Module):
     Fine detail goes by the dense layers, which no halving blurs. What the last layer gives starts near zero, so that a
     picture begins as what it is added to. Sizes of any kind: borders are padded and cropped.
 
-    Call with `n h w c`; returns `n h w out`, linear.
+    Call with `n h w c`, and what the U-Net sees beside it at half that size, a quarter, ..., if anything: sizes must
+    then be multiples of 2^depth. Returns `n h w out`, linear.
 
     Attributes:
         out: channels of the result.
@@ -34,7 +37,7 @@ class DeferredShader(nn.Module):
     layers: int = 2
 
     @nn.compact
-    def __call__(self, inputs: Array) -> Array:
+    def __call__(self, inputs: Array, coarser: Sequence[Array] = ()) -> Array:
         checks.shape('inputs', inputs, 'n h w c')
         x = inputs
         if self.unet:
@@ -42,7 +45,8 @@ class DeferredShader(nn.Module):
             around = UNet(
                 self.context, self.unet, self.depth, self.maximum, dropout=0.0, activation='none', name='unet'
             )
-            x = jnp.concatenate([inputs, around(padded(inputs, around.multiple))[:, :height, :width]], axis=-1)
+            seen = around(padded(inputs, around.multiple), coarser=coarser)[:, :height, :width]
+            x = jnp.concatenate([inputs, seen], axis=-1)
         if self.width:
             x = MLP(self.width, self.layers, name='pixel')(x)
         flat = nn.Dense(self.out, kernel_init=nn.initializers.normal(1e-2), name='out')(x.reshape(-1, x.shape[-1]))

@@ -1,17 +1,31 @@
 """Random windows of photographs, with cameras and backgrounds that fit."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from neurend.geometry import clip, grids
 from neurend.geometry.cameras import Camera
-from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Shot, Window
 from neurend.numerics import safe_divide
 from neurend.typing import Array, Key
+
+
+class Crops(Protocol):
+    """Which windows are drawn.
+
+    Attributes:
+        crop: side in pixels; 0 for whole photographs.
+        zoom: they are enlarged by a random factor of up to this.
+    """
+
+    @property
+    def crop(self) -> int: ...
+
+    @property
+    def zoom(self) -> float: ...
 
 
 class Part(NamedTuple):
@@ -36,12 +50,12 @@ def spread(background: Array, width: int, height: int) -> Array:
     return background if background.ndim == 3 else jnp.broadcast_to(background[None, None], (height, width, 3))
 
 
-def draw(key: Key, config: NeuralTextureConfig, vertices: Array, shot: Shot, rgb: Array) -> Part:
-    """A window of one photograph about a random vertex of the mesh; all of it where `config.crop` is 0.
+def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array) -> Part:
+    """A window of one photograph about a random vertex of a mesh, or a random point; all of it where `crop` is 0.
 
     Args:
         key: random.
-        config: `crop` and `zoom`.
+        config: which windows.
         vertices: [V 3] in the world.
         shot: of the photograph.
         rgb: [H W 3] the photograph.
