@@ -161,7 +161,10 @@ def test_the_page_on_points_gaussians_and_planes_shows_a_red_and_a_blue_one_and_
     left, right = rgb[:, :32].min((0, 1)), rgb[:, 32:].min((0, 1))
     assert left[2] < 0.4 < 0.6 < rgb[..., 0][rgb[..., 2] == left[2]].max() and right[0] < 0.4
     assert np.abs(np.asarray(names['by_means'])).max() > 0 and np.all(np.isfinite(names['by_focal']))
-    assert {'two.ply', 'stack', 'stack.html'} <= {path.name for path in tmp_path.iterdir()}
+    # The card is as far to the left: by 30 pixels times 0.2, over its distance of 2.
+    shift = np.argwhere(names['near'])[:, 1].mean() - np.argwhere(np.asarray(names['seen'].alpha) > 0.5)[:, 1].mean()
+    assert shift == pytest.approx(3, abs=0.3) and float(names['by_zoom']) > 0
+    assert {'two.ply', 'card.ply', 'stack', 'stack.html'} <= {path.name for path in tmp_path.iterdir()}
     # From the right the disc is farther to the left: by 60 pixels times 0.1, over its distance of 2.
     depths = np.asarray(names['distance']), np.asarray(names['beside'].depth)
     shift = [np.argwhere((depth > 1.5) & (depth < 2.5))[:, 1].mean() for depth in depths]
