@@ -10,10 +10,14 @@ CHUNK = 25
 
 
 class Clock:
-    """Seconds of training: stopped while evaluating and compiling, also where JAX compiles of its own accord."""
+    """Seconds of training: stopped while evaluating and compiling, also where JAX compiles of its own accord.
 
-    def __init__(self):
-        self.compile_seconds = 0.0
+    `timer` is that of the wall; with `time.process_time` it is seconds of the process on all its cores that count, which
+    others on them hardly change, and those in which JAX compiles of its own accord count as well.
+    """
+
+    def __init__(self, timer=time.perf_counter):
+        self.compile_seconds, self._timer = 0.0, timer
         self._total, self._running, self._since = 0.0, False, 0.0
         self._intervals: list[tuple[float, float]] = []
         jax.monitoring.register_event_duration_secs_listener(self._event)
@@ -27,16 +31,16 @@ class Clock:
             new -= self._intervals.pop()[1]
         self._intervals.append((begun, seconds))
         self.compile_seconds += new
-        self._total -= new if self._running else 0.0
+        self._total -= new if self._running and self._timer is time.perf_counter else 0.0
 
     def start(self):
-        self._running, self._since = True, time.perf_counter()
+        self._running, self._since = True, self._timer()
 
     def stop(self):
         self._total, self._running = self.seconds(), False
 
     def seconds(self):
-        return self._total + (time.perf_counter() - self._since if self._running else 0.0)
+        return self._total + (self._timer() - self._since if self._running else 0.0)
 
     def compile(self, jitted, *args):
         """The program for these arguments; none of the time it takes counts."""
