@@ -12,8 +12,8 @@ CHUNK = 25
 class Clock:
     """Seconds of training: stopped while evaluating and compiling, also where JAX compiles of its own accord.
 
-    `timer` is that of the wall; with `time.process_time` it is seconds of the process on all its cores that count, which
-    others on them hardly change, and those in which JAX compiles of its own accord count as well.
+    `timer` is that of the wall; with `time.process_time` seconds of the process on all its cores count, which others on
+    them hardly change, and those in which JAX compiles of its own accord count as well.
     """
 
     def __init__(self, timer=time.perf_counter):
