@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from neurend import checks
-from neurend.data import frames, posed
+from neurend.data import frames as formats
+from neurend.data import posed, stereo
+from neurend.data.posed import PosedImages
 from neurend.geometry.cameras import Camera
 from neurend.images import io
 
@@ -57,7 +60,7 @@ def read(path: str | os.PathLike[str], *, size: tuple[int, int]) -> CameraPath:
     values = np.array([row for _, row in rows])
     poses = []
     for number, row in rows:
-        camera_from_world = frames.rigid(np.reshape(row[7:], (3, 4)), f'{path}, line {number}: pose')
+        camera_from_world = formats.rigid(np.reshape(row[7:], (3, 4)), f'{path}, line {number}: pose')
         poses.append(np.linalg.inv(camera_from_world))
     sides = np.array(size, np.float64)
     distortion = np.concatenate([values[:, 5:7], np.zeros((len(rows), 4))], axis=-1)
@@ -70,6 +73,61 @@ def read(path: str | os.PathLike[str], *, size: tuple[int, int]) -> CameraPath:
         model='opencv' if distortion.any() else 'pinhole',
     )
     return CameraPath(lines[0].strip(), values[:, 0].astype(np.int64), cameras)
+
+
+def clips(folder: str | os.PathLike[str], *, size: int, frames: int = 7, stride: int = 5) -> list[PosedImages]:
+    """The middles of clips: a folder with `<id>.txt` and, of each, frames `images/<id>/<id>_<timestamp>.jpg`.
+
+    Frames are cut to squares and reduced, see `neurend.data.stereo.fitted`. Content lies between depths 1 and 100, as
+    stereo magnification takes it to.
+
+    Args:
+        folder: where.
+        size: width and height of the result.
+        frames: of each clip; shorter ones are left out.
+        stride: of all frames every so many are taken.
+
+    Raises:
+        InputError: no camera files, none of a clip that is long enough, or frames missing or of several sizes.
+    """
+    root = Path(folder)
+    paths = sorted(root.glob('*.txt'))
+    if not paths:
+        raise checks.InputError(
+            f'{root}: no camera files, expected <id>.txt for each clip and images/<id>/ with frames'
+        )
+    found = []
+    for path in paths:
+        listed = read(path, size=(size, size)).timestamps
+        first = (len(listed) - (frames - 1) * stride - 1) // 2
+        if first >= 0:
+            found.append(_clip(path, first + stride * np.arange(frames), size))
+    if not found:
+        raise checks.InputError(
+            f'{root}: no clip of {(frames - 1) * stride + 1} frames, expected some; choose a smaller stride'
+        )
+    return found
+
+
+def _clip(path: Path, chosen: np.ndarray, size: int) -> PosedImages:
+    """Some frames of a clip, fitted."""
+    names = [f'{path.stem}_{time}' for time in read(path, size=(size, size)).timestamps[chosen]]
+    images = [io.read(path.parent / 'images' / path.stem / f'{name}.jpg', channels=3) for name in names]
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise checks.InputError(f'{path}: frames of {len(shapes)} sizes, expected one')
+    height, width = images[0].shape[:2]
+    clip = PosedImages(
+        names=tuple(names),
+        images=tuple(images),
+        cameras=jax.tree.map(lambda leaf: leaf[chosen], read(path, size=(width, height)).cameras),
+        masks=None,
+        near=1.0,
+        far=100.0,
+        scene_from_source=np.eye(4, dtype=np.float32),
+        forward_facing=True,
+    )
+    return stereo.fitted(clip, size)
 
 
 def write(path: str | os.PathLike[str], clip: CameraPath) -> None:

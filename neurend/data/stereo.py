@@ -1,5 +1,6 @@
 """Views to make multi-plane images from, and others near them to draw, as stereo magnification samples them."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import flax.struct
@@ -10,6 +11,8 @@ import numpy as np
 from neurend import checks
 from neurend.data.photographs import Photographs, size_of
 from neurend.data.posed import PosedImages, composite
+from neurend.geometry import cameras as cameras_lib
+from neurend.images import resample
 from neurend.typing import Array, Key, PyTree, Source
 
 
@@ -35,6 +38,30 @@ def nearest(images: PosedImages, count: int) -> np.ndarray:
     away = np.linalg.norm(eyes[:, None] - eyes[None], axis=-1)
     np.fill_diagonal(away, -1)
     return np.argsort(away, axis=-1, kind='stable')[:, :count].astype(np.int32)
+
+
+def fitted(images: PosedImages, size: int) -> PosedImages:
+    """The square middles of photographs, `size` wide and high, every pixel the mean of what it covers.
+
+    Raises:
+        InputError: photographs smaller than that.
+    """
+    pictures, cameras, masks = [], [], None if images.masks is None else []
+    for k, (name, picture) in enumerate(zip(images.names, images.images)):
+        side = min(picture.shape[:2])
+        if side < size:
+            raise checks.InputError(f'photograph {name}: {side} pixels high or wide, expected at least size={size}')
+        top, left = ((length - side) // 2 for length in picture.shape[:2])
+        window = slice(top, top + side), slice(left, left + side)
+        pictures.append(resample.resize(picture[window], size, size))
+        if masks is not None and images.masks is not None:
+            masks.append(resample.resize(images.masks[k][window][..., None], size, size)[..., 0])
+        cropped = cameras_lib.crop(images.camera(k), left, top, side, side)
+        cameras.append(jax.device_get(cameras_lib.resize(cropped, size / side)))
+    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *cameras)
+    return dataclasses.replace(
+        images, images=tuple(pictures), cameras=batch, masks=None if masks is None else tuple(masks)
+    )
 
 
 def stereo_source(

@@ -3,6 +3,7 @@ import pytest
 
 from neurend.checks import InputError
 from neurend.data import posed, realestate
+from neurend.images import io
 
 
 def test_a_line_by_hand(tmp_path):
@@ -40,6 +41,33 @@ def test_what_is_written_is_read(tmp_path, distorted):
     for name in ('world_from_camera', 'focal', 'center', 'distortion', 'size'):
         np.testing.assert_allclose(getattr(found.cameras, name), getattr(cameras, name), atol=2e-6, rtol=1e-5)
     assert found.cameras.model == cameras.model
+
+
+def test_clips_are_read_with_their_frames(tmp_path):
+    """Of nine frames three, every third about the middle; 24 x 16 cut to 16 x 16 and halved."""
+    rng, times = np.random.default_rng(0), 1000 * np.arange(9)
+    pictures = rng.integers(0, 256, (9, 1, 1, 3)).repeat(16, 1).repeat(24, 2).astype(np.uint8)
+    (tmp_path / 'images' / 'walk').mkdir(parents=True)
+    lines = ['https://example.org/v']
+    for time, picture in zip(times, pictures):
+        io.write(tmp_path / 'images' / 'walk' / f'walk_{time}.jpg', picture)
+        lines.append(f'{time} 1 1.5 0.5 0.5 0 0 1 0 0 {-time / 1000} 0 1 0 0 0 0 1 0')
+    (tmp_path / 'walk.txt').write_text('\n'.join(lines))
+    (tmp_path / 'short.txt').write_text('\n'.join(lines[:5]))
+    (clip,) = realestate.clips(tmp_path, size=8, frames=3, stride=3)
+    assert clip.names == ('walk_1000', 'walk_4000', 'walk_7000')
+    for image, k in zip(clip.images, (1, 4, 7)):
+        assert np.abs(image.astype(float) - pictures[k, :8, :8]).max() < 4
+    np.testing.assert_allclose(clip.cameras.focal, [[12, 12]] * 3)
+    np.testing.assert_allclose(clip.cameras.center, [[4, 4]] * 3)
+    np.testing.assert_allclose(clip.cameras.world_from_camera[:, 0, 3], [1, 4, 7], atol=1e-6)
+    with pytest.raises(InputError, match='no clip of 11 frames'):
+        realestate.clips(tmp_path, size=8, frames=3, stride=5)
+    (tmp_path / 'images' / 'walk' / 'walk_4000.jpg').unlink()
+    with pytest.raises(InputError, match='walk_4000'):
+        realestate.clips(tmp_path, size=8, frames=3, stride=3)
+    with pytest.raises(InputError, match='no camera files'):
+        realestate.clips(tmp_path / 'images', size=8)
 
 
 def test_what_is_wrong_is_said(tmp_path):

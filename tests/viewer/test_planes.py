@@ -5,13 +5,15 @@ import re
 import shutil
 import subprocess
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from neurend.checks import InputError
-from neurend.geometry import cameras, transforms
+from neurend.geometry import cameras, grids, transforms
 from neurend.images import io
+from neurend.render import planes as render
 from neurend.scenes.planes import Planes
 from neurend.viewer import planes as page
 
@@ -84,6 +86,46 @@ def test_planes_are_drawn_where_a_moved_camera_sees_them(written, move):
             seen, _ = cameras.project(cameras.make(moved, FOCAL, size=(20, 16), center=jnp.array(CENTER)), point)
             expected = np.asarray(seen) + np.array(move) * FOCAL / focus - BORDER
             np.testing.assert_allclose(on_screen, expected, atol=2e-3)
+
+
+def test_the_page_shows_what_a_moved_camera_sees(written):
+    """The page drawn by the rules of CSS, planes one over the other, against `render.planes` at the same eye."""
+    _, parser, rgba = written
+    data, move = json.loads(parser.text['data']), np.array([0.15, -0.1])
+    stage = next(a['style'] for _, a in parser.elements if a.get('id') == 'stage')
+    (distance,) = number(stage, r'perspective:([\d.]+)px')
+    eye = np.array(data['center']) + move * data['travel'] / 0.2
+    width, height = data['size']
+    screen = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1)
+    shown, looked_up = np.ones((height, width, 3)), jax.jit(lambda *given: grids.bilinear(*given, beyond='zero'))
+    for tag, attributes in parser.elements:
+        if tag != 'img':
+            continue
+        style = attributes['style']
+        corner = np.array([*number(style, r'left:(-?\d+)px'), *number(style, r'top:(-?\d+)px')])
+        origin = np.array(number(style, r'transform-origin:([\d.]+)px ([\d.]+)px'))
+        (z,), (scale,) = number(style, r'translateZ\((-?[\d.]+)px\)'), number(style, r'scale\(([\d.]+)\)')
+        flat = eye + (screen - eye) * (distance - z) / distance
+        pixels = (flat - corner - origin) / scale + origin
+        plane = io.decode(base64.b64decode(attributes['src'].split(',')[1])) / 255
+        found = np.asarray(looked_up(plane, pixels))
+        shown = found[..., 3:] * found[..., :3] + (1 - found[..., 3:]) * shown
+    # The camera at the eye, its picture shifted so that the focus stays, without the border.
+    shift = move * FOCAL / 1.5 - BORDER
+    camera = cameras.make(
+        transforms.from_rt(jnp.eye(3), jnp.array([*move, 0.0])), FOCAL, size=(width, height), center=CENTER + shift
+    )
+    planes = cameras.make(jnp.eye(4), FOCAL, size=(20, 16), center=jnp.array(CENTER))
+
+    @jax.jit
+    def seen_by(camera):
+        rays = cameras.rays(camera, cameras.pixel_centers(width, height))
+        return render.render(jnp.asarray(rgba), jnp.asarray(DEPTHS), planes, rays, background=jnp.ones(3))
+
+    seen = seen_by(camera)
+    inside = np.asarray(seen.alpha) > 0
+    assert inside.mean() > 0.9
+    np.testing.assert_allclose(shown, seen.rgb, atol=0.02)
 
 
 def test_script_parses(written, tmp_path):

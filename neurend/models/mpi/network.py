@@ -6,13 +6,16 @@ import jax.numpy as jnp
 
 from neurend import checks
 from neurend.geometry.cameras import Camera
+from neurend.models.mpi import start
 from neurend.nn.convolution import Convolution, TransposedConvolution
 from neurend.nn.norms import standardize
 from neurend.nn.sizes import require_multiple
 from neurend.render import planes
+from neurend.scenes import planes as scenes
 from neurend.typing import Array
 
 MULTIPLE = 8  # of the sides of pictures
+_SHARPNESS = 500.0  # see `start.opacities`
 KINDS = ('background', 'foreground', 'all', 'alpha', 'single', 'views')
 
 
@@ -22,17 +25,15 @@ class StereoNetwork(nn.Module):
     Every layer but the last has a norm over all of its output and a rectifier. Convolutions that halve pad both sides,
     where the published ones pad the last alone.
 
-    Call with `n h w c` in [-1, 1], sides multiples of 8; returns `n h w out`.
+    Call with `n h w c` in [-1, 1], sides multiples of 8; returns `n h w out`, before the published hyperbolic tangent.
 
     Attributes:
         out: channels of the result.
         width: of the first layer; 64 in the paper.
-        bounded: whether a hyperbolic tangent keeps the result in [-1, 1].
     """
 
     out: int
     width: int = 64
-    bounded: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -73,8 +74,7 @@ class StereoNetwork(nn.Module):
         x = layer(x, 'conv7_2', 2 * w)
         x = up(jnp.concatenate([x, first], axis=-1), 'conv8_1', w)
         x = layer(x, 'conv8_2', w)
-        x = Convolution(self.out, 1, name='out')(x)
-        return jnp.tanh(x) if self.bounded else x
+        return Convolution(self.out, 1, name='out')(x)
 
 
 class LayerNorm(nn.Module):
@@ -101,24 +101,40 @@ def channels_out(kind: str, count: int, sources: int = 2) -> int:
     }[kind]
 
 
-def sweep(pictures: Array, cameras: Camera, depths: Array) -> Array:
-    """All pictures but the first as its camera would see them on each plane, [v-1 D h w 3]; grey where they end.
+def alpha_channels(kind: str, count: int, sources: int = 2) -> slice:
+    """Which of the channels that `planes_from` takes are opacities, the nearest plane's first."""
+    return {
+        'background': slice(count, 2 * count),
+        'foreground': slice(count, 2 * count),
+        'all': slice(3, None, 4),
+        'views': slice(sources * count, None),
+    }.get(kind, slice(0, count))
+
+
+def sweep(pictures: Array, cameras: Camera, depths: Array, *, border: int = 0) -> Array:
+    """All pictures but the first as its camera would see them on each plane, [v-1 D H W 3]; grey where they end.
 
     Args:
         pictures: [v h w 3] in [0, 1], the reference first.
         cameras: [v] of them.
         depths: [D] of the planes.
+        border: pixels by which the planes reach beyond the reference on every side.
     """
-    height, width = pictures.shape[1:3]
-    reference = jax.tree.map(lambda leaf: leaf[0], cameras)
+    size = pictures.shape[2] + 2 * border, pictures.shape[1] + 2 * border
+    reference = scenes.enlarged(jax.tree.map(lambda leaf: leaf[0], cameras), border)
     found = [
-        planes.sweep(
-            picture - 0.5, jax.tree.map(lambda leaf, k=k: leaf[k], cameras), reference, depths, (width, height)
-        )
+        planes.sweep(picture - 0.5, jax.tree.map(lambda leaf, k=k: leaf[k], cameras), reference, depths, size)
         for k, picture in enumerate(pictures)
         if k
     ]
-    return 0.5 + jnp.stack(found) if found else jnp.zeros((0, len(depths), height, width, 3))
+    return 0.5 + jnp.stack(found) if found else jnp.zeros((0, len(depths), size[1], size[0], 3))
+
+
+def agreement(reference: Array, swept: Array) -> Array:
+    """Opacities [D H W] of planes as photographs agree there, see `start.opacities`: a guess without a network."""
+    views = jnp.concatenate([jnp.broadcast_to(reference[None, None], (1, *swept.shape[1:])), swept])
+    variance = jnp.sum(jnp.var(views, axis=0), axis=-1)
+    return start.opacities(variance, jnp.ones(variance.shape, bool), sharpness=_SHARPNESS)
 
 
 def network_input(reference: Array, swept: Array) -> Array:

@@ -90,17 +90,31 @@ def agreeing(
     variance = jnp.sum(jnp.maximum(squares / several - jnp.square(mean[..., :3]), 0), axis=-1)
     # What one photograph alone shows agrees with nothing.
     variance = jnp.where(count[..., 0] > 1.5, variance, 10 / config.sharpness)
-    window = (1, _WINDOW, _WINDOW)
-    variance = jax.lax.reduce_window(variance, 0.0, jax.lax.add, window, (1, 1, 1), 'SAME') / _WINDOW**2
     # Nor is anything known to be where no photograph looks.
     there = (solid > 0.5) & (count[..., 0] > 0.5)
-    chance = jax.nn.softmax(jnp.where(there, -config.sharpness * variance, -1e4), axis=0)
-    # The chance that a ray stops at a plane, given that it comes so far.
-    left = 1 - jnp.cumsum(chance, axis=0) + chance
-    opacity = jnp.where(there, jnp.clip(chance / jnp.maximum(left, _LEAST), _LEAST, _MOST), _LEAST)
+    opacity = jnp.where(there, opacities(variance, there, sharpness=config.sharpness), _LEAST)
     rgb = jnp.clip(mean[..., :3] / jnp.maximum(mean[..., 3:], _LEAST), 0.02, 0.98)
     coefficients = jnp.zeros((*rgb.shape[:-1], 3 * config.basis))
     return jnp.concatenate([_logit(rgb), coefficients, _logit(opacity)[..., None]], axis=-1)
+
+
+def opacities(variance: Array, there: Array, *, sharpness: float) -> Array:
+    """Opacities of planes at which a ray stops where photographs agree, rather than elsewhere.
+
+    Args:
+        variance: [D H W] of the colours that photographs have on each plane, nearest first, summed over channels.
+        there: [D H W] bool, where something may be.
+        sharpness: how much less likely than others the planes are on which colours vary.
+
+    Returns:
+        [D H W], strictly between 0 and 1.
+    """
+    window = (1, _WINDOW, _WINDOW)
+    variance = jax.lax.reduce_window(variance, 0.0, jax.lax.add, window, (1, 1, 1), 'SAME') / _WINDOW**2
+    chance = jax.nn.softmax(jnp.where(there, -sharpness * variance, -1e4), axis=0)
+    # The chance that a ray stops at a plane, given that it comes so far.
+    left = 1 - jnp.cumsum(chance, axis=0) + chance
+    return jnp.clip(chance / jnp.maximum(left, _LEAST), _LEAST, _MOST)
 
 
 def _logit(x: Array) -> Array:

@@ -10,10 +10,13 @@ import pytest
 
 from neurend.checks import InputError
 from neurend.data import posed, stereo
+from neurend.data.photographs import Photographs
 from neurend.geometry import cameras, transforms
 from neurend.models.mpi import network
+from neurend.models.mpi import stereo as stereo_lib
 from neurend.models.mpi.stereo import StereoConfig, StereoExample
 from neurend.models.mpi.stereo import stereo as method_of
+from neurend.render import planes as render
 from neurend.scenes import planes as scenes
 from neurend.train.step import stepper
 
@@ -70,6 +73,18 @@ def test_sources_are_near_each_other_and_not_the_target():
         stereo.stereo_source([VIEWS], within=2)
 
 
+def test_photographs_are_cut_to_squares_and_reduced_with_their_cameras():
+    small = stereo.fitted(VIEWS, 8)
+    assert small.images[0].shape == (8, 8, 3) and small.cameras.size.tolist() == [[8, 8]] * 5
+    # The middle 16 x 16 of 24 x 16, means of 2 x 2.
+    expected = VIEWS.images[1][:, 4:20].reshape(8, 2, 8, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(small.images[1], expected, atol=0.51)
+    np.testing.assert_allclose(small.cameras.focal, 10.0)
+    np.testing.assert_allclose(small.cameras.center, 4.0)
+    with pytest.raises(InputError, match='expected at least size=32'):
+        stereo.fitted(VIEWS, 32)
+
+
 def test_the_network_sees_its_reference_and_the_other_picture_on_every_plane():
     rgb = jnp.asarray(np.stack(VIEWS.images[2:4]), jnp.float32) / 255
     both = jax.tree.map(lambda leaf: jnp.asarray(leaf[2:4]), VIEWS.cameras)
@@ -109,6 +124,65 @@ def test_planes_are_made_of_what_the_network_gives(kind):
         if k < count - 1:
             expected = 1 / (1 + np.exp(-found[..., alpha])) if kind == 'views' else x[..., alpha]
             np.testing.assert_allclose(rgba[k, ..., 3], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('kind', network.KINDS)
+def test_opacities_are_where_their_channels_are_said_to_be(kind):
+    rng = np.random.default_rng(1)
+    count, reference = 3, rng.uniform(size=(2, 4, 3)).astype(np.float32)
+    found = np.zeros((2, 4, network.channels_out(kind, count)), np.float32)
+    channels = network.alpha_channels(kind, count)
+    found[..., channels] = [0.9, 0.2, 0.5]
+    swept = rng.uniform(size=(1, count, 2, 4, 3)).astype(np.float32)
+    alpha = np.asarray(network.planes_from(kind, jnp.asarray(found), jnp.asarray(reference), jnp.asarray(swept)))[
+        ..., 3
+    ]
+    expected = 1 / (1 + np.exp([-0.9, -0.2])) if kind == 'views' else np.array([0.95, 0.6])
+    np.testing.assert_allclose(alpha[:2], np.broadcast_to(expected[:, None, None], (2, 2, 4)), atol=1e-6)
+
+
+def pair_of(first, second):
+    chosen = np.array([first, second])
+    rgb = jnp.asarray(np.stack([VIEWS.images[k] for k in chosen]), jnp.float32) / 255
+    return Photographs(jax.tree.map(lambda leaf: jnp.asarray(leaf[chosen]), VIEWS.cameras), rgb, jnp.ones((2, 3)))
+
+
+@jax.jit
+def drawn(made, camera):
+    rays = cameras.rays(camera, cameras.pixel_centers(*SIZE))
+    return render.render(made.rgba, made.depths, made.camera, rays, background=jnp.ones(3))
+
+
+def test_without_a_network_planes_show_what_photographs_agree_on_beyond_their_reference():
+    """The square is nearer than the wall; with a border the other photograph shows what the reference does not."""
+    config = dataclasses.replace(TINY, border=4)
+    with_border, without = (
+        jax.jit(stereo_lib.swept_planes, static_argnums=0)(each, pair_of(2, 3), 1.5, 4.0) for each in (config, TINY)
+    )
+    assert with_border.rgba.shape == (4, 24, 32, 4) and without.rgba.shape == (4, 16, 24, 4)
+    np.testing.assert_allclose(with_border.camera.center, np.array(VIEWS.cameras.center[2]) + 4)
+    nearest = np.asarray(without.rgba)[0, ..., 3]
+    assert nearest[7:9, 10:14].mean() > 2 * nearest[2:5, 2:-6].mean()
+    target = jax.tree.map(jnp.asarray, VIEWS.camera(4))
+    errors = [np.abs(np.asarray(drawn(made, target).rgb) - VIEWS.images[4] / 255) for made in (without, with_border)]
+    copied = np.abs(VIEWS.images[2] / 255.0 - VIEWS.images[4] / 255.0)
+    assert errors[1].mean() < 0.4 * copied.mean()
+    assert errors[1][:, -1:].mean() < 0.5 * errors[0][:, -1:].mean()
+    assert float(drawn(with_border, target).alpha.min()) > 0.99
+
+
+def test_a_guided_network_that_says_nothing_gives_the_opacities_of_the_guess():
+    config = dataclasses.replace(TINY, guided=True, output='views', border=4)
+    method = method_of(config, size=SIZE, stepper=stepper(optax.adam(1e-3)))
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    silent = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.params)
+    made, guess = jax.jit(
+        lambda pair: (
+            stereo_lib.planes_of(config, silent, pair, 1.5, 4.0),
+            stereo_lib.swept_planes(config, pair, 1.5, 4.0),
+        )
+    )(pair_of(2, 3))
+    np.testing.assert_allclose(made.rgba, guess.rgba, atol=2e-5)
 
 
 def made():
