@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.clock import Clock, looped
+from experiments import captures
 from experiments import gaussians as experiment
 from neurend import config
 from neurend.data import photographs
@@ -115,7 +116,7 @@ def case(count, side, *, timer, seconds):
 
 
 def mean_psnr(method, state, views, indices):
-    examples = experiment.examples_of(views)
+    examples = captures.examples(views)
     return float(np.mean([method.evaluate(state, examples[k])[0]['psnr'] for k in indices]))
 
 

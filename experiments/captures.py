@@ -1,11 +1,12 @@
-"""How programs read posed photographs: the flags of a capture, and the embedded scene where none is given."""
+"""How programs read posed photographs: the flags of a capture, the embedded scene, and what tables say of both."""
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from neurend.data import scenes, synthetic
+from neurend.data import photographs, posed, scenes, synthetic
 from neurend.data.posed import PosedImages
+from neurend.models.nerf.evaluation import Example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,3 +63,52 @@ def read(config: CaptureConfig, folder: str, split: str) -> PosedImages:
         capture=config.capture,
         test_every=config.test_every,
     )
+
+
+def train_and_test(config: CaptureConfig, data_dir: str, workdir: str) -> tuple[PosedImages, PosedImages]:
+    """The photographs to learn from and those held out, cut out by their masks where the flags say so.
+
+    Args:
+        config: how they are read.
+        data_dir: their folder; empty for the embedded scene.
+        workdir: where that is written.
+
+    Raises:
+        InputError: they cannot be read, or have no masks to be cut out by.
+    """
+    folder = folder_of(data_dir, workdir)
+    train, test = (read(config, folder, split) for split in ('train', 'test'))
+    if _cut_out(config):
+        return posed.cut_out(train), posed.cut_out(test)
+    return train, test
+
+
+def examples(views: PosedImages) -> list[Example]:
+    """The views as examples, with their masks."""
+    masks = views.masks or [None] * len(views)
+    return [Example(name, views.camera(k), views.images[k], masks[k]) for k, name in enumerate(views.names)]
+
+
+def protocol(config: CaptureConfig, data_dir: str, train: PosedImages, **method: str) -> dict[str, Any]:
+    """What a table of all held-out views, whole and on white, says of how it was made.
+
+    Args:
+        config: how photographs were read.
+        data_dir: from where; empty for the embedded scene.
+        train: those to learn from.
+        **method: what was learned, and lines to follow it.
+    """
+    factor = config.factor
+    return {
+        'scene': f'{data_dir or "embedded"}, {len(train)} training views',
+        **method,
+        'split': 'test, all views',
+        'size': '{} x {}'.format(*photographs.size_of(train)),
+        'downscaling': 'none' if factor == 1 else f'means over {factor} x {factor} pixels, or copies of the data set',
+        'background': 'white' + ', all that is off the masks' * _cut_out(config),
+        'crop': 'none, all pixels',
+    }
+
+
+def _cut_out(config: CaptureConfig) -> bool:
+    return isinstance(config, ObjectConfig) and config.masks == 'background'

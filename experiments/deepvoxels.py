@@ -22,7 +22,7 @@ import numpy as np
 
 from experiments import captures, mesh_views, pix2pix_views, trained
 from experiments.captures import CaptureConfig
-from experiments.translation import RunConfig
+from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from neurend import app, checks
 from neurend.data import photographs
 from neurend.data.nearest_views import nearest_view_source, opacities
@@ -68,13 +68,7 @@ class Config:
         frames: of each video; 0 for none.
     """
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        'run.steps',
-        'run.log_every',
-        'run.evaluate_every',
-        'run.checkpoint_every',
-        'frames',
-    )
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (*RUN_MAY_CHANGE, 'frames')
 
     data_dir: str = ''
     scene: CaptureConfig = dataclasses.field(default_factory=CaptureConfig)
@@ -144,8 +138,7 @@ def build(config: Config) -> Setup:
     Raises:
         InputError: something cannot be read, or does not fit.
     """
-    folder = captures.folder_of(config.data_dir, config.workdir)
-    train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
+    train, test = captures.train_and_test(config.scene, config.data_dir, config.workdir)
     size = photographs.size_of(train)
     if config.model.silhouette and opacities(train) is None:
         raise checks.InputError(
@@ -215,15 +208,8 @@ def report(config: Config, setup: Setup, state: State, examples: list[Example]) 
         if name in shown:
             views.append(page.View(name, pictures, values))
 
-    protocol = {
-        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
-        'method': f'DeepVoxels, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
-        'split': 'test, all views',
-        'size': '{} x {}'.format(*photographs.size_of(setup.train)),
-        'downscaling': 'none' if config.scene.factor == 1 else f'means over {config.scene.factor}^2 pixels, or copies',
-        'background': 'white',
-        'crop': 'none, all pixels',
-    }
+    made = f'DeepVoxels, {int(state.step)} steps, {dataclasses.asdict(config.model)}'
+    protocol = captures.protocol(config.scene, config.data_dir, setup.train, method=made)
     folder = Path(config.workdir)
     table = evaluation.evaluate(setup.method, state, examples, protocol=protocol, each=each)
     nearest = pix2pix_views.nearest_photograph(setup.train, setup.test)

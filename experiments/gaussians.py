@@ -23,7 +23,7 @@ import numpy as np
 from experiments import captures, mesh_views, trained
 from experiments.captures import ObjectConfig
 from neurend import app, checks
-from neurend.data import photographs, posed
+from neurend.data import photographs
 from neurend.data.posed import PosedImages
 from neurend.geometry import poses
 from neurend.geometry.cameras import Camera
@@ -31,7 +31,6 @@ from neurend.models.gaussians import picture
 from neurend.models.gaussians.config import GaussiansConfig
 from neurend.models.gaussians.method import gaussians, of_state
 from neurend.models.method import Method
-from neurend.models.nerf.evaluation import Example
 from neurend.models.state import State
 from neurend.render.rendering import Rendering
 from neurend.scenes import gaussians as scenes
@@ -52,6 +51,8 @@ class Config:
         scene: how they are read.
         init: PLY file of Gaussians to begin with; empty for hull or points.
         hull_cells: along a side of the hull's box.
+        start_opacity, start_size: of what is begun with in a hull or at points; sizes are in parts of the distance
+            between neighbours. Small ones are in half as many tiles, and learn as much in a step.
         background: behind transparent photographs while they are learned, 'white' or a 'random' colour each time, from
             which it is learned how opaque things are. Results are on white.
         workdir: where results go.
@@ -71,6 +72,8 @@ class Config:
     scene: ObjectConfig = dataclasses.field(default_factory=ObjectConfig)
     init: str = ''
     hull_cells: int = 64
+    start_opacity: float = 0.2
+    start_size: float = 0.5
     background: Literal['white', 'random'] = 'white'
     workdir: str = 'out/gaussians'
     model: GaussiansConfig = dataclasses.field(default_factory=GaussiansConfig)
@@ -102,10 +105,7 @@ def build(config: Config) -> Setup:
     Raises:
         InputError: something cannot be read, or nothing says where to begin.
     """
-    folder = captures.folder_of(config.data_dir, config.workdir)
-    train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
-    if config.scene.masks == 'background':
-        train, test = posed.cut_out(train), posed.cut_out(test)
+    train, test = captures.train_and_test(config.scene, config.data_dir, config.workdir)
     method = gaussians(
         config.model, beginning(config, train), size=photographs.size_of(train), steps=config.steps, background=_WHITE
     )
@@ -119,6 +119,12 @@ def beginning(config: Config, train: PosedImages) -> Gaussians:
         InputError: there is neither.
     """
     model = config.model
+    begun = {
+        'count': model.count,
+        'degree': model.degree,
+        'opacity': config.start_opacity,
+        'size': config.start_size,
+    }
     if config.init:
         found = gaussians_ply.read(config.init)
         if found.degree != model.degree:
@@ -142,9 +148,9 @@ def beginning(config: Config, train: PosedImages) -> Gaussians:
             nearest=train.near,
         )
         found = dataclasses.replace(found, low=found.low + jnp.asarray(middle, jnp.float32))
-        return scenes.in_hull(jax.random.key(config.seed), found, count=model.count, degree=model.degree)
+        return scenes.in_hull(jax.random.key(config.seed), found, **begun)
     if train.points is not None:
-        return scenes.from_points(train.points, count=model.count, degree=model.degree)
+        return scenes.from_points(train.points, **begun)
     raise checks.InputError(
         'photographs: have neither transparent surroundings, masks nor points, expected one of them to begin with. '
         'Prepare them with COLMAP (experiments.prepare_data), or give Gaussians with --init'
@@ -154,7 +160,7 @@ def beginning(config: Config, train: PosedImages) -> Gaussians:
 def main(config: Config) -> evaluation.Table:
     """Trains, evaluates, writes; returns the table of the held-out views."""
     setup = build(config)
-    examples = examples_of(setup.test)
+    examples = captures.examples(setup.test)
     state = loop.fit(
         setup.method,
         photographs.photograph_source(
@@ -172,16 +178,7 @@ def main(config: Config) -> evaluation.Table:
     folder = Path(config.workdir)
     gaussians_ply.write(folder / 'scene.ply', of_state(state))
     app.say(str(folder / 'scene.ply'))
-    factor = config.scene.factor
-    protocol = {
-        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
-        'method': f'Gaussians, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
-        'split': 'test, all views',
-        'size': '{} x {}'.format(*photographs.size_of(setup.train)),
-        'downscaling': 'none' if factor == 1 else f'means over {factor} x {factor} pixels, or copies of the data set',
-        'background': 'white' + ', all that is off the masks' * (config.scene.masks == 'background'),
-        'crop': 'none, all pixels',
-    }
+    made = f'Gaussians, {int(state.step)} steps, {dataclasses.asdict(config.model)}'
     return mesh_views.report(
         folder,
         setup.method,
@@ -191,7 +188,7 @@ def main(config: Config) -> evaluation.Table:
         train=setup.train,
         test=setup.test,
         title=f'{Path(config.data_dir).name or "embedded scene"}, Gaussians, {int(state.step)} steps',
-        protocol=protocol,
+        protocol=captures.protocol(config.scene, config.data_dir, setup.train, method=made),
         frames=config.frames,
     )
 
@@ -211,12 +208,6 @@ def drawer(config: Config, state: State) -> Callable[[Camera], Rendering]:
     """Draws what was learned from any pinhole camera, on white."""
     scene, behind = jax.tree.map(jnp.asarray, of_state(state)), jnp.array(_WHITE)
     return lambda camera: picture.draw(scene, camera, background=behind, antialiased=config.model.antialiased)
-
-
-def examples_of(views: PosedImages) -> list[Example]:
-    """The views as examples."""
-    masks = views.masks or [None] * len(views)
-    return [Example(name, views.camera(k), views.images[k], masks[k]) for k, name in enumerate(views.names)]
 
 
 def _outlines(images: PosedImages) -> list[np.ndarray] | None:

@@ -23,10 +23,10 @@ import numpy as np
 
 from experiments import captures, mesh_views, trained
 from experiments.captures import ObjectConfig
-from experiments.translation import RunConfig
+from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from neurend import app
 from neurend.checks import InputError
-from neurend.data import photographs, posed
+from neurend.data import photographs
 from neurend.data.posed import PosedImages
 from neurend.geometry.cameras import Camera
 from neurend.models.deepvoxels import cubes
@@ -64,13 +64,7 @@ class Config:
         frames: of the video; 0 for none.
     """
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        'run.steps',
-        'run.log_every',
-        'run.evaluate_every',
-        'run.checkpoint_every',
-        'frames',
-    )
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (*RUN_MAY_CHANGE, 'frames')
 
     data_dir: str = ''
     scene: ObjectConfig = dataclasses.field(default_factory=ObjectConfig)
@@ -115,10 +109,7 @@ def build(config: Config) -> Setup:
     Raises:
         InputError: something cannot be read, or does not fit.
     """
-    folder = captures.folder_of(config.data_dir, config.workdir)
-    train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
-    if config.scene.masks == 'background':
-        train, test = posed.cut_out(train), posed.cut_out(test)
+    train, test = captures.train_and_test(config.scene, config.data_dir, config.workdir)
     size = photographs.size_of(train)
     eyes = np.asarray(train.cameras.world_from_camera)[:, :3, 3]
     chosen = places_lib.spread(eyes, config.images or len(train))
@@ -151,11 +142,7 @@ def main(config: Config) -> evaluation.Table:
         f'{given}: {len(setup.train)} photographs to learn from, {len(setup.test)} held out (test); {count} multi-'
         f'plane images of {planes} planes of {setup.places.size[0]} x {setup.places.size[1]}'
     )
-    masks = setup.test.masks or [None] * len(setup.test)
-    examples = [
-        Example(name, setup.test.camera(k), image, mask)
-        for k, (name, image, mask) in enumerate(zip(setup.test.names, setup.test.images, masks))
-    ]
+    examples = captures.examples(setup.test)
     transparent = setup.train.has_alpha and not config.model.backdrop
     state = loop.fit(
         setup.method,
@@ -181,16 +168,13 @@ def report(config: Config, setup: Setup, state: State, examples: list[Example]) 
     jax.block_until_ready(draw(camera))
     begin = time.perf_counter()
     jax.block_until_ready(draw(camera))
+    seconds = time.perf_counter() - begin
+    made = f'{len(setup.places.depths)} multi-plane images, {int(state.step)} steps'
     protocol = {
-        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
-        'method': f'{len(setup.places.depths)} multi-plane images, {int(state.step)} steps, '
-        f'{dataclasses.asdict(config.model)}',
-        'split': 'test, all views',
-        'size': '{} x {}'.format(*photographs.size_of(setup.train)),
-        'downscaling': 'none' if config.scene.factor == 1 else f'means over {config.scene.factor}^2 pixels, or copies',
-        'background': 'white' + ', all that is off the masks' * (config.scene.masks == 'background'),
-        'crop': 'none, all pixels',
-        'seconds per frame': f'{time.perf_counter() - begin:.3f}',
+        **captures.protocol(
+            config.scene, config.data_dir, setup.train, method=f'{made}, {dataclasses.asdict(config.model)}'
+        ),
+        'seconds per frame': f'{seconds:.3f}',
     }
     write_planes(folder, config, setup, state)
     title = f'{Path(config.data_dir).name or "embedded scene"}, multi-plane images, {int(state.step)} steps'

@@ -24,7 +24,7 @@ from experiments import captures, mesh_views, proxy_meshes, trained, translation
 from experiments.captures import ObjectConfig
 from experiments.proxy_meshes import Proxy
 from neurend import app, checks
-from neurend.data import photographs, posed
+from neurend.data import photographs
 from neurend.data.posed import PosedImages
 from neurend.geometry.cameras import Camera
 from neurend.images import io
@@ -121,10 +121,7 @@ def build(config: Config) -> Setup:
     Raises:
         InputError: something cannot be read.
     """
-    folder = captures.folder_of(config.data_dir, config.workdir)
-    train, test = (captures.read(config.scene, folder, split) for split in ('train', 'test'))
-    if config.scene.masks == 'background':
-        train, test = posed.cut_out(train), posed.cut_out(test)
+    train, test = captures.train_and_test(config.scene, config.data_dir, config.workdir)
     size = photographs.size_of(train)
     check_size(config.model, size)
     mesh = proxy_meshes.make(
@@ -170,17 +167,13 @@ def main(config: Config) -> evaluation.Table:
     )
     state = jax.device_get(state)
     draw = drawer(setup.method, state)
-    factor = config.scene.factor
-    protocol = {
-        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
-        'method': f'neural texture, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
-        'geometry': f'{proxy_meshes.name(config.proxy, config.mesh)}, {len(setup.mesh.faces)} faces',
-        'split': 'test, all views',
-        'size': '{} x {}'.format(*photographs.size_of(setup.train)),
-        'downscaling': 'none' if factor == 1 else f'means over {factor} x {factor} pixels, or copies of the data set',
-        'background': 'white' + ', all that is off the masks' * (config.scene.masks == 'background'),
-        'crop': 'none, all pixels',
-    }
+    protocol = captures.protocol(
+        config.scene,
+        config.data_dir,
+        setup.train,
+        method=f'neural texture, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
+        geometry=f'{proxy_meshes.name(config.proxy, config.mesh)}, {len(setup.mesh.faces)} faces',
+    )
     folder = Path(config.workdir)
     write_mesh(folder, config.model, setup, state)
     return mesh_views.report(

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import mesh_views, trained, translation, view_conditions
-from experiments.translation import RunConfig
+from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from experiments.view_conditions import CHANNELS, ConditionFn
 from neurend import app, checks
 from neurend.data import photographs, scenes, synthetic
@@ -55,13 +55,7 @@ class Config:
         frames: of the turntable; 0 for none.
     """
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        'run.steps',
-        'run.log_every',
-        'run.evaluate_every',
-        'run.checkpoint_every',
-        'frames',
-    )
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (*RUN_MAY_CHANGE, 'frames')
 
     data_dir: str = ''
     workdir: str = 'out/pix2pix_views'

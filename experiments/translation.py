@@ -20,6 +20,8 @@ from neurend.train import evaluate as evaluation
 from neurend.train import loop
 from neurend.typing import Source
 
+RUN_MAY_CHANGE = ('run.steps', 'run.log_every', 'run.evaluate_every', 'run.checkpoint_every')
+"""Flags of `RunConfig` that may differ when a run goes on; for a configuration's variable of that name."""
 _SHOWN = ('condition', 'prediction', 'truth')
 
 
