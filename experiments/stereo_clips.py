@@ -76,8 +76,8 @@ def pair(clip: PosedImages) -> Photographs:
     """The two photographs of a clip that a multi-plane image is made from, the reference first."""
     middle = len(clip) // 2
     chosen = clip.subset([middle, middle + 1])
-    rgb = np.stack([posed.composite(image, _WHITE) for image in chosen.images])
-    return Photographs(chosen.cameras, rgb, np.ones((2, 3), np.float32))
+    rgb = jnp.asarray(np.stack([posed.composite(image, _WHITE) for image in chosen.images]))
+    return Photographs(chosen.cameras, rgb, jnp.ones((2, 3)))
 
 
 def examples(clips: dict[str, list[PosedImages]]) -> list[StereoExample]:

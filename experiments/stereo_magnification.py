@@ -25,7 +25,7 @@ import numpy as np
 from experiments import stereo_clips, trained
 from experiments.captures import CaptureConfig
 from experiments.stereo_clips import Clips
-from experiments.translation import RunConfig
+from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from neurend import app
 from neurend.checks import InputError
 from neurend.data.posed import PosedImages
@@ -67,14 +67,7 @@ class Config:
         frames: of the video; 0 for none.
     """
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        'run.steps',
-        'run.log_every',
-        'run.evaluate_every',
-        'run.checkpoint_every',
-        'held_out',
-        'frames',
-    )
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (*RUN_MAY_CHANGE, 'held_out', 'frames')
 
     data_dir: str = ''
     scene: CaptureConfig = dataclasses.field(default_factory=CaptureConfig)

@@ -46,14 +46,14 @@ class StillLife(NamedTuple):
         sharpness: [k w] of its slopes.
     """
 
-    kind: Array
-    center: Array
-    local_from_world: Array
-    base: Array
-    waves: Array
-    phases: Array
-    tints: Array
-    sharpness: Array
+    kind: Array | np.ndarray
+    center: Array | np.ndarray
+    local_from_world: Array | np.ndarray
+    base: Array | np.ndarray
+    waves: Array | np.ndarray
+    phases: Array | np.ndarray
+    tints: Array | np.ndarray
+    sharpness: Array | np.ndarray
 
 
 def still_life(rng: np.random.Generator, *, solids: int = 8, size: int = 80, wall: float | None = None) -> StillLife:
@@ -124,7 +124,7 @@ def trace(scene: StillLife, origin: Array, directions: Array) -> tuple[Array, Ar
         t = jnp.where(kind == _BALL, ball, jnp.where(kind == _BOX, box, -start[2] / slopes[2]))
         return jnp.where(t > 0, t, jnp.inf)
 
-    met = jax.vmap(meets)(scene.kind, scene.center, scene.local_from_world)
+    met = jax.vmap(meets)(*(jnp.asarray(leaf) for leaf in scene[:3]))
     which, t = jnp.argmin(met, axis=0), jnp.min(met, axis=0)
     own = jax.tree.map(lambda leaf: numerics.materialize_rows(leaf.reshape(len(leaf), -1)[which]), scene)
     matrix = numerics.unstack(own.local_from_world)
