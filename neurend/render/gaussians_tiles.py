@@ -144,15 +144,26 @@ def _lists(
     tiles = columns * rows
     pairs = expand(count, room)
     left, top, across = (rectangle[:, k][pairs.ray] for k in range(3))
-    down = pairs.rank // jnp.maximum(across, 1)
+    # Not `//`, which looks at signs.
+    down = lax.div(pairs.rank, jnp.maximum(across, 1))
     column, row = left + pairs.rank - down * across, top + down
     seen = pairs.live & touches(table[pairs.ray], column, row)
     tile = jnp.where(seen, row * columns + column, tiles)
     in_tile = jnp.zeros(tiles + 1, jnp.int32).at[tile].add(1, mode='promise_in_bounds')[:-1]
-    order = stable_order(tile.astype(jnp.uint32), tiles.bit_length())
-    ids = jnp.pad(by_depth[pairs.ray[order]], (0, capacity - room))
+    ids = by_depth[_by_tile(tile.astype(jnp.uint32), tiles.bit_length(), pairs.ray, by_depth.shape[0])]
     start = prefix_sum(in_tile).astype(jnp.int32) - in_tile
-    return ids, start, in_tile, jnp.sum(jnp.where(pairs.complete, 0, count), dtype=jnp.int32)
+    missing = jnp.sum(jnp.where(pairs.complete, 0, count), dtype=jnp.int32)
+    return jnp.pad(ids, (0, capacity - room)), start, in_tile, missing
+
+
+def _by_tile(tile: Array, bits: int, rank: Array, count: int) -> Array:
+    """Ranks by depth, int32 [P] ascending and less than `count`, put in the order of their tiles, of so many bits."""
+    below = max(1, (count - 1).bit_length())
+    if bits + below > 32:
+        return rank[stable_order(tile, bits)]
+    # Sorted together as single numbers, without the way round by the places of pairs.
+    packed = lax.sort((tile << np.uint32(below)) | rank.astype(jnp.uint32), is_stable=False)
+    return (packed & np.uint32((1 << below) - 1)).astype(jnp.int32)
 
 
 def touches(rows: Array, column: Array, row: Array) -> Array:

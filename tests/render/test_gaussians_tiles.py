@@ -34,3 +34,11 @@ def test_tiles_are_touched_where_some_point_between_their_pixels_is_within_reach
     # The sampled least is a little more than the true one.
     assert not got[least > 1.1 * reach + 0.1].any()
     assert 0.2 < got.mean() < 0.8
+
+
+@pytest.mark.parametrize('count', [3000, 1 << 24])
+def test_ranks_are_put_in_the_order_of_their_tiles_packed_or_not(count):
+    rng = np.random.default_rng(1)
+    rank, tile = np.sort(rng.integers(0, count, 2000)), rng.integers(0, 1000, 2000)
+    got = gaussians_tiles._by_tile(jnp.asarray(tile, jnp.uint32), 10, jnp.asarray(rank, jnp.int32), count)
+    np.testing.assert_array_equal(got, rank[np.argsort(tile, kind='stable')])
