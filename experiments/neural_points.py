@@ -172,7 +172,7 @@ def main(config: Config) -> evaluation.Table:
     folder, draw = Path(config.workdir), neural_texture.drawer(setup.method, state)
     path = folder / 'points.ply'
     back = np.linalg.inv(np.asarray(setup.train.scene_from_source, np.float64))
-    points_ply.write(path, points.moved(learned(setup.cloud, state), back))
+    points_ply.write(path, points.moved(learned(config.model, setup.cloud, state), back))
     app.say(str(path))
     camera = jax.tree.map(jnp.asarray, setup.test.camera(0))
     jax.block_until_ready(draw(camera))

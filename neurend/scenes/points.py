@@ -129,6 +129,22 @@ def on_mesh(key: Key, mesh: Mesh, count: int, *, radii: np.ndarray | float | Non
     return make(np.asarray(found.points), np.asarray(color.srgb_from_linear(jnp.asarray(linear))), radii=radii)
 
 
+def cells(positions: np.ndarray, edge: float) -> np.ndarray:
+    """The number of the cell of a grid that each point lies in, int32 [n]; cells that hold points are numbered from 0.
+
+    Args:
+        positions: [n 3].
+        edge: of a cell.
+
+    Raises:
+        InputError: an edge that is not above 0.
+    """
+    if not edge > 0:
+        raise checks.InputError(f'edge: got {edge}, expected a length above 0')
+    places = np.floor(np.asarray(positions, np.float64) / edge).astype(np.int64)
+    return np.unique(places, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int32)
+
+
 def thinned(cloud: Points, edge: float) -> Points:
     """The mean of all points in each cell of a grid, on the host: one cloud of many that overlap.
 
@@ -139,11 +155,8 @@ def thinned(cloud: Points, edge: float) -> Points:
     Raises:
         InputError: an edge that is not above 0.
     """
-    if not edge > 0:
-        raise checks.InputError(f'edge: got {edge}, expected a length above 0')
-    cells = np.floor(np.asarray(cloud.positions, np.float64) / edge).astype(np.int64)
-    _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    index = index.reshape(-1)
+    index = cells(np.asarray(cloud.positions), edge)
+    counts = np.bincount(index)
 
     def mean(values: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(counts), *values.shape[1:]))

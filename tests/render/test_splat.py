@@ -46,6 +46,23 @@ def test_drawing_is_that_of_a_loop(blend, layers):
     assert int(found.extras['clipped']) == 0
 
 
+def test_pictures_stay_when_the_world_moves_and_points_are_shuffled():
+    draw = functools.partial(_splat, layers=8, reach=12, blend='alpha')
+    still = draw(POSITIONS, FEATURES, RADII, CAMERA, SIZE, opacities=OPACITIES)
+    motion, order = transforms.se3_exp(jnp.array([0.5, -1.0, 0.3, 0.4, 0.7, -0.2])), RNG.permutation(COUNT)
+    camera = dataclasses.replace(CAMERA, world_from_camera=transforms.compose(motion, POSE))
+    positions = transforms.apply(motion, POSITIONS)[order]
+    moved = draw(positions, FEATURES[order], RADII[order], camera, SIZE, opacities=OPACITIES[order])
+    # Discs of twice the size twice as far away look alike.
+    far = dataclasses.replace(CAMERA, world_from_camera=POSE.at[:3, 3].multiply(2))
+    scaled = draw(2 * POSITIONS, FEATURES, 2 * RADII, far, SIZE, opacities=OPACITIES)
+    for found, factor in ((moved, 1), (scaled, 2)):
+        np.testing.assert_allclose(found.rgb, still.rgb, atol=1e-4)
+        np.testing.assert_allclose(found.alpha, still.alpha, atol=1e-4)
+        seen = np.asarray(still.alpha) > 0.05
+        np.testing.assert_allclose(np.asarray(found.depth)[seen], factor * np.asarray(still.depth)[seen], rtol=1e-3)
+
+
 def front(x=0.0, y=0.0, z=2.0):
     return jnp.array([[x, y, z]])
 

@@ -14,6 +14,9 @@ class PointsConfig:
         channels: of a point's descriptor, of which the first three are its colour, and the next (harmonics + 1)^2 are
             multiplied by spherical harmonics of the direction towards the camera.
         harmonics: degree of these harmonics, up to 4; -1 for none.
+        shared: how many more descriptors are added to a point's own, each one for all points in a cell of a grid whose
+            edge is 4, 16, ... times the distance between neighbours: they learn fast, are smooth, and reach points that
+            few views show.
         levels: sizes that points are drawn at, each half the one before.
         thickness: how far behind the nearest point in its four by four pixels one may lie to be seen, in parts of the
             cloud's size. Else it shows through gaps.
@@ -32,6 +35,7 @@ class PointsConfig:
 
     channels: int = 16
     harmonics: int = 2
+    shared: int = 2
     levels: int = 4
     thickness: float = 0.05
     deviation: float = 0.01
@@ -48,7 +52,17 @@ class PointsConfig:
 
     def __post_init__(self):
         """Raises `InputError` for choices that do not go together."""
-        least = {'levels': 1, 'unet': 1, 'maximum': 1, 'context': 1, 'width': 1, 'layers': 1, 'crop': 0, 'zoom': 1}
+        least = {
+            'shared': 0,
+            'levels': 1,
+            'unet': 1,
+            'maximum': 1,
+            'context': 1,
+            'width': 1,
+            'layers': 1,
+            'crop': 0,
+            'zoom': 1,
+        }
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise InputError(f'{name}: got {getattr(self, name)}, expected at least {smallest}')

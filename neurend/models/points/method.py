@@ -36,7 +36,7 @@ def neural_points(config: PointsConfig, cloud: Points, *, size: tuple[int, int],
     a look-up, and the network. Its output is added to the points' own colours, which have a loss of their own. It draws
     the outline as well: points may lie a little beyond what the photographs show, and leave gaps.
 
-    `state.params` is {'descriptors': [n c], 'network': ...}. Batches are `neurend.data.photographs.Photographs`.
+    `state.params` is {'descriptors': levels, 'network': ...}. Batches are `neurend.data.photographs.Photographs`.
 
     Args:
         config: see `PointsConfig`.
@@ -57,8 +57,7 @@ def neural_points(config: PointsConfig, cloud: Points, *, size: tuple[int, int],
         raise checks.InputError(
             f'model.crop: got {config.crop}, expected at most {min(size)}, a side of the pictures, or 0 for all of them'
         )
-    positions = jnp.asarray(cloud.positions)
-    extent = float(np.linalg.norm(np.ptp(np.asarray(cloud.positions), axis=0)))
+    which = drawing.table(config, cloud)
     # What is drawn goes on to the right and below until it can be halved.
     width, height = size
     whole = Window(width + -width % config.multiple, height + -height % config.multiple)
@@ -66,19 +65,22 @@ def neural_points(config: PointsConfig, cloud: Points, *, size: tuple[int, int],
 
     @draws.quickly
     def init(key: Key) -> State:
-        keys = jax.random.split(key)
-        drawn = config.deviation * jax.random.normal(keys[0], (len(positions), config.channels))
-        descriptors = drawn.at[:, :3].add(jnp.asarray(cloud.features) - 0.5)
+        keys = jax.random.split(key, 2 + config.shared)
+        levels = [
+            config.deviation * jax.random.normal(each, (count, config.channels))
+            for each, count in zip(keys[1:], which.counts)
+        ]
+        levels[0] = levels[0].at[:, :3].add(jnp.asarray(cloud.features) - 0.5)
         side = config.multiple
         seen = jnp.zeros((1, side, side, drawing.channels(config)))
         coarser = [jnp.zeros((1, side >> k, side >> k, config.channels + 1)) for k in range(1, config.levels)]
-        params: dict[str, PyTree] = {'descriptors': descriptors}
-        params['network'] = network.init(keys[1], seen, coarser)['params']
+        params: dict[str, PyTree] = {'descriptors': levels}
+        params['network'] = network.init(keys[0], seen, coarser)['params']
         return states.create(params, stepper)
 
     def finish(params: PyTree, camera: Camera, window: Window, behind: Array) -> tuple[Array, Array, drawing.Pixels]:
         """Colours on the background and opacity of a window, and what they were made of."""
-        found = drawing.pixels(config, positions, params['descriptors'], extent, camera, window)
+        found = drawing.pixels(config, which, params['descriptors'], camera, window)
         drawn = network.apply({'params': params['network']}, found.inputs[None], [x[None] for x in found.coarser])
         assert isinstance(drawn, Array)
         alpha = jax.nn.sigmoid(drawn[0, ..., 3:] + _SURE * (2 * found.seen[..., None] - 1))
@@ -92,7 +94,7 @@ def neural_points(config: PointsConfig, cloud: Points, *, size: tuple[int, int],
         values, plain, squares = [], [], []
         for k in range(len(keys)):
             shown = jax.tree.map(lambda leaf, k=k: leaf[k], batch)
-            part = windows.draw(keys[k], config, positions, Shot(shown.camera, shown.background), shown.rgb)
+            part = windows.draw(keys[k], config, which.positions, Shot(shown.camera, shown.background), shown.rgb)
             window = part.window if config.crop else whole
             behind = _grown(part.background, window)
             rgb, _, found = finish(params, part.camera, window, behind)
@@ -100,7 +102,8 @@ def neural_points(config: PointsConfig, cloud: Points, *, size: tuple[int, int],
             rgb, color, seen = (x[:rows, :columns] for x in (rgb, found.color, found.seen))
             values.append(error(rgb, part.rgb))
             squares.append(photometric.mse(rgb, part.rgb))
-            plain.append(error(color, part.rgb, seen))
+            # Where points are close: farther off there may be nothing.
+            plain.append(error(color, part.rgb, jnp.floor(seen)))
         value, color = jnp.mean(jnp.stack(values)), jnp.mean(jnp.stack(plain))
         metrics = {'psnr': photometric.psnr(jnp.mean(jnp.stack(squares))), 'color': color}
         return value + config.color * color, metrics
@@ -121,9 +124,11 @@ def neural_points(config: PointsConfig, cloud: Points, *, size: tuple[int, int],
     return Method(init, stepper.step(loss), render, evaluate)
 
 
-def learned(cloud: Points, state: State) -> Points:
+def learned(config: PointsConfig, cloud: Points, state: State) -> Points:
     """The cloud in the colours that its points have learned, in [0, 1]."""
-    colors = np.clip(0.5 + np.asarray(state.weights['descriptors'])[:, :3], 0, 1)
+    levels = [jnp.asarray(level)[:, :3] for level in state.weights['descriptors']]
+    found = drawing.descriptors(drawing.table(config, cloud), levels, jnp.arange(len(cloud.positions)))
+    colors = np.clip(0.5 + np.asarray(found), 0, 1)
     return dataclasses.replace(cloud, features=colors)
 
 

@@ -58,19 +58,19 @@ def made(config=CONFIG, cloud=CLOUD, rate=0.02):
 
 
 def test_the_network_sees_descriptors_at_their_places_and_gaps_filled_from_coarser():
-    config = dataclasses.replace(CONFIG, harmonics=-1)
+    config = dataclasses.replace(CONFIG, harmonics=-1, shared=0)
     # One point in front of the middle of pixel (5, 6), and one far behind it.
     camera = cameras.make(jnp.eye(4), 10.0, size=(16, 16))
     positions = jnp.array([[-0.25, -0.15, 1.0], [-0.5, -0.3, 2.0]])
-    descriptors = jnp.arange(16.0).reshape(2, 8) / 16
-    found = drawing.pixels(config, positions, descriptors, 1.0, camera, Window(16, 16))
+    descriptors, which = jnp.arange(16.0).reshape(2, 8) / 16, drawing.Table(positions, 1.0, (), (2,))
+    found = drawing.pixels(config, which, [descriptors], camera, Window(16, 16))
     assert found.inputs.shape == (16, 16, drawing.channels(config)) and found.coarser[0].shape == (8, 8, 9)
     np.testing.assert_array_equal(np.argwhere(found.inputs[..., -1] > 0), [[6, 5]])
     np.testing.assert_allclose(found.inputs[6, 5, :8], descriptors[0])
     # Its four by four neighbours are those of the pixel half as fine.
     around = np.zeros((16, 16), bool)
     around[6:8, 4:6] = True
-    np.testing.assert_array_equal(found.seen > 0, around)
+    np.testing.assert_array_equal(found.seen, around)
     np.testing.assert_allclose(found.inputs[around][:, :8], np.tile(descriptors[0], (4, 1)))
     np.testing.assert_allclose(found.color[around], np.tile(0.5 + descriptors[0, :3], (4, 1)))
     np.testing.assert_allclose(found.inputs[6, 5, 8:11], np.array([0.0, 0.1, -1]) / np.sqrt(1.01) * [1, 1, 1], atol=0.3)
@@ -78,8 +78,21 @@ def test_the_network_sees_descriptors_at_their_places_and_gaps_filled_from_coars
     np.testing.assert_allclose(found.coarser[0][3, 2], [*descriptors[0], 1])
     assert float(found.depth[6, 5]) == 1
     # A window shows what is there in the whole picture.
-    part = drawing.pixels(config, positions, descriptors, 1.0, camera, Window(8, 8, (4, 4)))
+    part = drawing.pixels(config, which, [descriptors], camera, Window(8, 8, (4, 4)))
     np.testing.assert_allclose(part.inputs, found.inputs[4:12, 4:12], atol=1e-6)
+
+
+def test_points_of_a_cell_share_a_descriptor():
+    config = dataclasses.replace(CONFIG, shared=1)
+    which = drawing.table(
+        config, points.make(np.array([[0, 0, 0], [0, 0, 1], [0, 0, 3], [0, 9, 0.0]]), np.ones((4, 3)))
+    )
+    cells = np.asarray(which.cells[0])
+    # A grid of 4 times the median of the mean distances to all others.
+    assert which.counts[1] == len(set(cells)) and cells[0] == cells[1]
+    own, shared = jnp.eye(4), 10 * jnp.arange(1.0, which.counts[1] + 1)[:, None] * jnp.ones((1, 4))
+    found = drawing.descriptors(which, [own, shared], jnp.array([3, 1]))
+    np.testing.assert_allclose(found, np.eye(4)[[3, 1]] + 10 * (cells[[3, 1], None] + 1))
 
 
 def test_a_step_moves_descriptors_that_are_seen_alone():
@@ -87,7 +100,7 @@ def test_a_step_moves_descriptors_that_are_seen_alone():
     method = made(cloud=points.make(hidden, np.full((COUNT + 2, 3), 0.5)))
     before = jax.jit(method.init)(jax.random.key(0))
     after, values = jax.jit(method.step)(jax.random.key(1), before, batch_of(0, 2))
-    moved = np.abs(np.asarray(after.params['descriptors'] - before.params['descriptors'])).max(-1)
+    moved = np.abs(np.asarray(after.params['descriptors'][0] - before.params['descriptors'][0])).max(-1)
     assert int(after.step) == 1 and np.isfinite(values['loss']) and (moved[-2:] == 0).all()
     assert 0.3 < (moved[:-2] > 0).mean() < 1
 
@@ -110,7 +123,7 @@ def test_the_square_is_learned_and_its_points_take_its_colours():
     values, pictures = method.evaluate(state, example)
     assert values['psnr_masked'] > 21 and values['psnr'] > 14
     assert pictures['prediction'].shape == (15, 18, 3)
-    colors = np.asarray(learned(CLOUD, state).features)
+    colors = np.asarray(learned(CONFIG, CLOUD, state).features)
     for axis in range(2):
         assert np.corrcoef(colors[:, axis], PLACES[:, axis])[0, 1] > 0.8
 
