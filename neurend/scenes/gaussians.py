@@ -181,7 +181,13 @@ def normals(gaussians: Gaussians, eye: Array) -> Array:
 
 
 def from_points(
-    points: Any, *, colors: Any = 0.5, count: int | None = None, degree: int = 0, opacity: float = 0.1
+    points: Any,
+    *,
+    colors: Any = 0.5,
+    count: int | None = None,
+    degree: int = 0,
+    opacity: float = 0.1,
+    size: float = 1.0,
 ) -> Gaussians:
     """Balls at points, as large as the points are apart: the root of the mean squared distance to three neighbours.
 
@@ -192,6 +198,7 @@ def from_points(
             As many as there are points if not given.
         degree: of the harmonics.
         opacity: of all.
+        size: of all, in parts of that distance.
 
     Raises:
         InputError: no points, or some that are not finite.
@@ -208,18 +215,18 @@ def from_points(
     if count < len(points):
         chosen = np.linspace(0, len(points) - 1, count).round().astype(int)
         points, shade = points[chosen], shade[chosen]
-    made = make(points, spacing(points), opacities=opacity, colors=shade, degree=degree)
+    made = make(points, size * spacing(points), opacities=opacity, colors=shade, degree=degree)
     return padded(made, count)
 
 
-def in_hull(key: Any, hull: Hull, *, count: int, degree: int = 0, opacity: float = 0.1) -> Gaussians:
+def in_hull(key: Any, hull: Hull, *, count: int, degree: int = 0, opacity: float = 0.1, size: float = 1.0) -> Gaussians:
     """Grey balls at random places of a visual hull.
 
     Args:
         key: of the places.
         hull: cells that may hold something.
         count: of Gaussians.
-        degree, opacity: as for `from_points`.
+        degree, opacity, size: as for `from_points`.
     """
     cells = np.argwhere(np.asarray(hull.cells))
     if not len(cells):
@@ -228,7 +235,7 @@ def in_hull(key: Any, hull: Hull, *, count: int, degree: int = 0, opacity: float
     picked = cells[np.asarray(jax.random.randint(chosen, (count,), 0, len(cells)))]
     places = picked + np.asarray(jax.random.uniform(inside, (count, 3)))
     points = np.asarray(hull.low) + float(hull.edge) * places
-    return from_points(points, degree=degree, opacity=opacity)
+    return from_points(points, degree=degree, opacity=opacity, size=size)
 
 
 def padded(gaussians: Gaussians, count: int) -> Gaussians:

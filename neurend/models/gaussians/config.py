@@ -10,6 +10,8 @@ from neurend import checks
 class RatesConfig:
     """Learning rates of Adam; each falls geometrically to a part of itself.
 
+    They are several times the published ones, for thousands of steps where those are for tens of thousands.
+
     Attributes:
         means: in parts of the scene's extent.
         scales, rotations, logits: of the other parameters.
@@ -18,14 +20,14 @@ class RatesConfig:
         final_means, final: what is left of the rate of the means and of all others at the end.
     """
 
-    means: float = 1e-3
-    scales: float = 1e-2
-    rotations: float = 2e-3
-    logits: float = 5e-2
-    color: float = 1e-2
-    view: float = 0.1
+    means: float = 4e-3
+    scales: float = 4e-2
+    rotations: float = 1e-2
+    logits: float = 0.1
+    color: float = 4e-2
+    view: float = 0.5
     final_means: float = 0.02
-    final: float = 0.1
+    final: float = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
