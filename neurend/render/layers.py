@@ -8,6 +8,7 @@ has its own order, which has no derivatives. All else has, in both modes: also h
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.struct
 import jax
@@ -116,16 +117,12 @@ def within(
         jnp.take_along_axis(x, interval, axis=-1) for x in (edges[..., :-1], edges[..., 1:], before[..., :-1], optical)
     )
     part = safe_divide(jnp.clip(t, low, high) - low, high - low)
-    passed = jnp.cumprod(1 - alpha, axis=-1)
-    passed = jnp.concatenate([jnp.ones_like(passed[..., :1]), passed], axis=-1)
-    arriving = passed[..., :-1] * jnp.exp(-ahead - part * own)
+    arriving, passed, taken = _through(alpha, jnp.exp(-ahead - part * own))
     # Light at the edges, and what layers before them took: the medium took what is missing between two of them.
-    taken = jnp.cumsum(alpha * arriving, axis=-1)
-    taken = jnp.concatenate([jnp.zeros_like(taken[..., :1]), taken], axis=-1)
     count = jnp.sum(t[..., None, :] < edges[..., :, None], axis=-1)
     left = jnp.take_along_axis(passed, count, axis=-1) * jnp.exp(-before) + jnp.take_along_axis(taken, count, axis=-1)
     weights = left[..., :-1] - left[..., 1:]
-    arriving = jnp.take_along_axis(jnp.moveaxis(arriving, -1, 0), places, axis=0)
+    arriving = jnp.take_along_axis(arriving, places, axis=0)
     rgb = compositing.accumulate(weights, features) + jnp.sum(arriving[..., None] * layers.rgb, axis=0)
     in_layers = layers.alpha * arriving
     known = jnp.isfinite(layers.t)
@@ -176,6 +173,33 @@ def _in_order(layers: Layers) -> Layers:
     order, _ = _order(layers)
     rgb = jnp.take_along_axis(layers.rgb, order[..., None], axis=0)
     return Layers(rgb, *(jnp.take_along_axis(x, order, axis=0) for x in (layers.alpha, layers.t)))
+
+
+def _through(alpha: Array, clear: Array) -> tuple[Array, Array, Array]:
+    """Light that comes to each layer, of layers in order.
+
+    A loop: XLA on a CPU takes minutes to compile the derivatives of cumulative products.
+
+    Args:
+        alpha: [... m].
+        clear: [... m] what the medium before each lets pass.
+
+    Returns:
+        Light that arrives at each [m ...]; and before each and behind the last, [... m+1] each, what layers let pass
+        and what they took.
+    """
+
+    def step(state: tuple[Array, Array], layer: tuple[Array, Array]) -> tuple[Any, Any]:
+        passed, taken = state
+        alpha, clear = layer
+        arriving = passed * clear
+        return (passed * (1 - alpha), taken + alpha * arriving), (arriving, passed, taken)
+
+    start = jnp.ones_like(alpha[..., 0]), jnp.zeros_like(alpha[..., 0])
+    each = jnp.moveaxis(alpha, -1, 0), jnp.moveaxis(clear, -1, 0)
+    last, (arriving, *before) = jax.lax.scan(step, start, each)
+    passed, taken = (jnp.moveaxis(jnp.concatenate([x, y[None]]), 0, -1) for x, y in zip(before, last))
+    return arriving, passed, taken
 
 
 def _rendering(rgb: Array, alpha: Array, away: Array, counted: Array, background: Array | None) -> Rendering:
