@@ -36,6 +36,7 @@ def report(
     title: str,
     protocol: Mapping[str, Any],
     frames: int,
+    guesses: Mapping[str, dict[str, float]] | None = None,
 ) -> evaluation.Table:
     """Evaluates all held-out views, prints the table, and writes it with pictures of the first, middle and last.
 
@@ -51,6 +52,7 @@ def report(
         title: of the page.
         protocol: see `evaluation.evaluate`.
         frames: of the turntable; 0 for none.
+        guesses: mean metrics of other methods by name, for the table.
     """
     shown = {examples[k].name for k in np.linspace(0, len(examples) - 1, min(3, len(examples))).round().astype(int)}
     views: list[page.View] = []
@@ -60,7 +62,7 @@ def report(
             views.append(page.View(name, pictures, values))
 
     table = evaluation.evaluate(method, state, examples, protocol=protocol, each=each)
-    table = dataclasses.replace(table, baselines=baselines(draw, test, train))
+    table = dataclasses.replace(table, baselines={**baselines(draw, test, train), **(guesses or {})})
     table.write(folder / 'evaluation_test')
     for view in views:
         row, label = [view.pictures[kind] for kind in _SHOWN], f'{view.name}   {view.metrics["psnr"]:.2f} dB'
