@@ -236,7 +236,7 @@ def main():
         model.step()
         print(peak() - before)
     else:
-        allocation.keep_freed_memory()
+        allocation.keep_freed_memory(everything=True)
         print(json.dumps(steps(options.side, repetitions=options.repetitions)))
 
 

@@ -1,6 +1,7 @@
 """Convolution's three products with the derivatives of each made of the other two, on every device."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from neurend.linear import linear
 from neurend.nn import products, stacked, tiled, winograd
 from neurend.nn.products import Geometry
 from neurend.typing import Array
+
+_LARGE = 2**18  # pixels of all pictures together
 
 
 def _library_output(geometry: Geometry, x: Array, w: Array) -> Array:
@@ -42,8 +45,6 @@ def _here(name: str, geometry: Geometry, a: Array, b: Array) -> Callable[[Geomet
     dimensions those are up to seventy times slower than the products.
     """
     channels, out = (a.shape[-1], b.shape[-1]) if name == 'kernel' else (b.shape[-2], b.shape[-1])
-    if winograd.fits(geometry, channels, out):
-        return getattr(winograd, name)
     if len(geometry.size) == 3:
         if stacked.fits(geometry, channels, out):
             return getattr(stacked, name)
@@ -51,9 +52,22 @@ def _here(name: str, geometry: Geometry, a: Array, b: Array) -> Callable[[Geomet
             return getattr(products, name)
         if tiled.fits(geometry):
             return getattr(tiled, name)
+    elif winograd.fits(geometry, channels, out, least=_least(name, geometry, a.shape[0])):
+        return _LIBRARY[name] if _leaves_cache(name, geometry, a.shape[0], channels, out) else getattr(winograd, name)
     if channels * out <= 32 * 64 and max(channels, out) <= 64:
         return _LIBRARY[name]
     return getattr(products, name)
+
+
+def _least(name: str, geometry: Geometry, n: int) -> int:
+    """Pairs of channels from which transforms pay. XLA's gradients of kernels slow down with many pixels."""
+    return 32 * 64 if name == 'kernel' and n * math.prod(geometry.output) >= _LARGE else 64 * 64
+
+
+def _leaves_cache(name: str, geometry: Geometry, n: int, channels: int, out: int) -> bool:
+    """Whether transformed tiles outgrow the cache with so few channels that XLA's convolution is faster."""
+    tiles = winograd.transformed(geometry.output, n, channels, out, winograd.points(geometry))
+    return name != 'kernel' and geometry.stride == 1 and channels * out <= 64 * 64 and tiles > winograd.CACHE
 
 
 def _product(name: str) -> Callable[[Geometry, Array, Array], Array]:

@@ -20,7 +20,7 @@ from neurend.nn.products import Geometry, interleave
 from neurend.typing import Array
 
 _OUTPUTS = 2
-_CACHE = 4e7  # bytes of transformed tiles that are no slower than fewer
+CACHE = 4e7  # bytes of transformed tiles that are no slower than fewer
 STRIP = 3e6  # bytes of them in a strip, where there are more
 
 
@@ -51,10 +51,13 @@ _FILTERS = {2: _filter(0, 1), 3: _filter(0, 1, -1), 4: _filter(0, 1, -1, 2)}
 Grid = list[list[Array]]
 
 
-def fits(geometry: Geometry, channels: int, out: int) -> bool:
-    """Whether the products here take such a convolution, and are enough faster to be worth their compilation."""
+def fits(geometry: Geometry, channels: int, out: int, *, least: int = 64 * 64) -> bool:
+    """Whether the products here take such a convolution, and are enough faster to be worth their compilation.
+
+    They are from `least` pairs of channels.
+    """
     if (
-        channels * out < 64 * 64
+        channels * out < least
         or min(channels, out) < 16
         or len(geometry.size) != 2
         or geometry.dilation != 1
@@ -209,7 +212,7 @@ def _strips(x: Array, points: int, size: tuple[int, ...], out: int) -> _Strips:
     n, height, width, channels = x.shape
     tall, wide = (-(-side // _OUTPUTS) for side in size)
     everything = transformed(size, n, channels, out, points)
-    count = 1 if everything <= _CACHE else min(math.ceil(everything / STRIP), tall)
+    count = 1 if everything <= CACHE else min(math.ceil(everything / STRIP), tall)
     rows = -(-tall // count)
     count = -(-tall // rows)
     whole = _OUTPUTS * count * rows, _OUTPUTS * wide

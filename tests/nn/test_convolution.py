@@ -72,7 +72,7 @@ def test_products_are_each_others_transposes(case, monkeypatch):
         modules += [(tiled, None)] if tiled.fits(geometry) else []
         for module, strip in modules:
             if strip:
-                monkeypatch.setattr(winograd, '_CACHE', 0)
+                monkeypatch.setattr(winograd, 'CACHE', 0)
                 monkeypatch.setattr(winograd, 'STRIP', strip)
             found = jax.jit(
                 lambda x, w, y, module=module: (
