@@ -69,11 +69,19 @@ def test_a_box_is_found_and_shown(tmp_path):
 def test_the_bunny_is_found_from_a_sphere_by_24_silhouettes(data_root, tmp_path):
     mesh = data_root / 'meshes' / 'stanford-bunny.obj'
     report = fit_shape.main(
-        _settings('fit_shape_bunny', f'--mesh={mesh}', f'--workdir={tmp_path}', '--evaluate_every=0', '--frames=0')
+        _settings(
+            'fit_shape_bunny',
+            f'--mesh={mesh}',
+            f'--workdir={tmp_path}',
+            '--steps=200',
+            '--size=64',
+            '--evaluate_every=0',
+            '--frames=0',
+        )
     )
-    assert report['chamfer_ratio'] > 40
+    assert report['chamfer_ratio'] > 15
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-    assert next(line for line in lines if line['kind'] == 'evaluation')['iou'] > 0.97
+    assert next(line for line in lines if line['kind'] == 'evaluation')['iou'] > 0.95
     low, high = (reduce(mesh_files.read(tmp_path / 'fit.obj').vertices, axis=0) for reduce in (np.min, np.max))
     assert np.abs(high - low).max() == pytest.approx(1, abs=0.03)
 
@@ -82,11 +90,11 @@ def test_the_bunny_is_found_from_a_sphere_by_24_silhouettes(data_root, tmp_path)
 @pytest.mark.filterwarnings('default')
 def test_spot_is_found_by_the_alpha_of_path_traced_views(data_root, tmp_path):
     settings = _settings(
-        'fit_shape_spot', f'--data_dir={data_root / "spot_views"}', f'--workdir={tmp_path}', '--frames=0'
+        'fit_shape_spot', f'--data_dir={data_root / "spot_views"}', f'--workdir={tmp_path}', '--steps=200', '--frames=0'
     )
     fit_shape.main(settings)
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-    assert [line for line in lines if line['kind'] == 'evaluation'][-1]['iou'] > 0.96
+    assert [line for line in lines if line['kind'] == 'evaluation'][-1]['iou'] > 0.92
 
 
 @pytest.mark.slow

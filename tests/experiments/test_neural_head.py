@@ -122,7 +122,7 @@ def test_a_run_from_frames_to_videos(tmp_path, monkeypatch):
     film = toy_head(60, 32)
     monkeypatch.setattr(neural_head, 'read', lambda config: film)
     model = NeuralTextureConfig(TextureConfig(64), NetworkConfig(unet=8, depth=3, width=16), crop=0)
-    run = neural_head.RunConfig(steps=400, log_every=100, evaluate_every=0, checkpoint_every=0)
+    run = neural_head.RunConfig(steps=200, log_every=100, evaluate_every=0, checkpoint_every=0)
     table = neural_head.main(Config(workdir=str(tmp_path), size=32, mean_texture=64, model=model, run=run))
     assert len(table.rows) == 12
     for name in ('mean frame', 'nearest frame by landmarks', 'colour of the condition'):

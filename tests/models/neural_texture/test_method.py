@@ -167,17 +167,17 @@ def test_what_is_learned_is_seen_from_elsewhere():
     )
     test = views(3, 0.7, 0.2)
     plain = made(dataclasses.replace(SMALL, network=NetworkConfig(unet=0, width=0)))
-    flat = psnr(plain, learn(plain, train, 400), test)
+    flat = psnr(plain, learn(plain, train, 200), test)
     method = made(SMALL)
-    learned = psnr(method, learn(method, train, 400), test)
-    assert learned > flat + 3 and learned > 28
+    learned = psnr(method, learn(method, train, 200), test)
+    assert learned > flat + 3 and learned > 27
     # A ring that is too thick: only the network can draw the outline.
     thick = primitives.torus(RING.major, 1.3 * RING.minor, around=48, across=24)
     double = dataclasses.replace(SMALL.network, surfaces=2)
     loose = made(dataclasses.replace(SMALL, opacity='network', network=double, crop=0), thick)
     bound = made(dataclasses.replace(SMALL, crop=0), thick)
-    tight = psnr(bound, learn(bound, train, 400), test)
-    assert psnr(loose, learn(loose, train, 400), test) > tight + 1
+    tight = psnr(bound, learn(bound, train, 200), test)
+    assert psnr(loose, learn(loose, train, 200), test) > tight + 1
     # Or its texture, on shells of it between which the right ring lies.
     plainer = dataclasses.replace(SMALL.network, surfaces=4, normals=False, reflection=0)
     texture = dataclasses.replace(SMALL.texture, channels=13)
@@ -185,7 +185,7 @@ def test_what_is_learned_is_seen_from_elsewhere():
         SMALL, opacity='texture', network=plainer, texture=texture, shells=ShellConfig(4, 0.04), crop=0
     )
     layered = made(shelled, thick)
-    assert psnr(layered, learn(layered, train, 400), test) > tight + 1
+    assert psnr(layered, learn(layered, train, 200), test) > tight + 1
 
 
 def test_bad_input():

@@ -155,7 +155,7 @@ def test_it_learns_to_follow_the_landmarks(film):
     psnr = -10 * np.log10(np.mean((drawn - truth) ** 2, axis=(1, 2, 3)))
     assert found['psnr'] == pytest.approx(psnr.mean(), abs=0.02)
     bright = drawn[:, 12:20, 10:22].mean((1, 2, 3))
-    assert np.corrcoef(bright, landmarks[:, 0, 1])[0, 1] > 0.9
+    assert np.corrcoef(bright, landmarks[:, 0, 1])[0, 1] > 0.8
 
 
 def test_bad_input(film, method, batch):
