@@ -20,14 +20,14 @@ class RatesConfig:
         final_means, final: what is left of the rate of the means and of all others at the end.
     """
 
-    means: float = 4e-3
-    scales: float = 4e-2
-    rotations: float = 1e-2
+    means: float = 2e-3
+    scales: float = 2e-2
+    rotations: float = 5e-3
     logits: float = 0.1
-    color: float = 4e-2
+    color: float = 2e-2
     view: float = 0.5
     final_means: float = 0.02
-    final: float = 0.2
+    final: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
