@@ -169,3 +169,6 @@ def test_the_page_on_points_gaussians_and_planes_shows_a_red_and_a_blue_one_and_
     depths = np.asarray(names['distance']), np.asarray(names['beside'].depth)
     shift = [np.argwhere((depth > 1.5) & (depth < 2.5))[:, 1].mean() for depth in depths]
     assert shift[0] - shift[1] == pytest.approx(3, abs=0.5)
+    # The photograph warped there shows the disc, half as bright, where the planes have it.
+    disc = np.argwhere(np.abs(np.asarray(names['warped'].rgb)[..., 0] - 0.5) < 0.1)[:, 1].mean()
+    assert disc == pytest.approx(np.argwhere((depths[1] > 1.5) & (depths[1] < 2.5))[:, 1].mean(), abs=0.5)
