@@ -9,8 +9,8 @@ depth is correlated with that of the true mesh, drawn by the rasterizer, on the 
 that of successive frames on a way along which there are no photographs, carried along by the true mesh.
 
 Then seconds of a training step of the paper's networks at 128x128, here and in PyTorch (extra `benchmarks`; see
-`benchmarks.deepvoxels_torch`), in alternation; with `--large` also at 512x512. The last line printed is JSON. `--only`
-runs some rows, `--quick` takes a few steps only.
+`benchmarks.deepvoxels_torch`), one after the other; with `--large` also at 512x512. The last line printed is JSON.
+`--only` runs some rows, `--quick` takes a few steps only.
 """
 
 import argparse

@@ -196,48 +196,45 @@ def _modules(torch: Any, halvings: int) -> dict[str, Any]:
     }
 
 
-def steps(side: int, *, repetitions: int) -> dict[str, float]:
-    """Median seconds of a step at photographs of this side, here and in PyTorch, in alternation.
-
-    And the megabytes that a step needs: what XLA allots, and the growth of a fresh process with two steps of PyTorch's.
-    """
-    memory = {'torch_memory_mb': float(_alone(str(side), '--memory'))}
-    ours = Ours(side)
-    memory['neurend_memory_mb'] = ours.memory_mb
-    calls = {'neurend_step_s': ours.step, 'torch_step_s': Theirs(side).step}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for repetition in range(repetitions + 1):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if repetition:
-                times[name].append(time.perf_counter() - began)
-    return {name: float(np.median(found)) for name, found in times.items()} | memory
-
-
 def steps_alone(side: int, *, repetitions: int) -> dict[str, float]:
-    """`steps` in a process of its own, whose memory is given back."""
-    return json.loads(_alone(str(side), f'--repetitions={repetitions}').splitlines()[-1])
+    """Median seconds of a step at photographs of this side, here and in PyTorch, by the clock and of the processor.
 
-
-def _alone(*arguments: str) -> str:
-    return subprocess.check_output([sys.executable, '-m', 'benchmarks.deepvoxels_torch', *arguments], text=True)
+    And the megabytes that a step needs: what XLA allots, and the growth of a fresh process with steps of PyTorch's.
+    Each has a process of its own, since both together have no room in 16 GB.
+    """
+    found = {}
+    for which in ('neurend', 'torch'):
+        command = [
+            sys.executable,
+            '-m',
+            'benchmarks.deepvoxels_torch',
+            str(side),
+            which,
+            f'--repetitions={repetitions}',
+        ]
+        values = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
+        found |= {f'{which}_{name}': value for name, value in values.items()}
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('side', type=int, help='of the photographs')
+    parser.add_argument('which', choices=('neurend', 'torch'))
     parser.add_argument('--repetitions', type=int, default=5)
-    parser.add_argument('--memory', action='store_true', help="print megabytes of PyTorch's step and stop")
     options = parser.parse_args()
-    if options.memory:
-        before, model = peak(), Theirs(options.side)
+    allocation.keep_freed_memory(everything=True)
+    before = peak()
+    model = Ours(options.side) if options.which == 'neurend' else Theirs(options.side)
+    wall, processor = [], []
+    for _ in range(options.repetitions + 1):
+        began = time.perf_counter(), time.process_time()
         model.step()
-        model.step()
-        print(peak() - before)
-    else:
-        allocation.keep_freed_memory(everything=True)
-        print(json.dumps(steps(options.side, repetitions=options.repetitions)))
+        wall.append(time.perf_counter() - began[0])
+        processor.append(time.process_time() - began[1])
+    found = {'step_s': wall, 'step_processor_s': processor}
+    memory = model.memory_mb if isinstance(model, Ours) else peak() - before
+    print(json.dumps({name: float(np.median(values[1:])) for name, values in found.items()} | {'memory_mb': memory}))
 
 
 if __name__ == '__main__':
