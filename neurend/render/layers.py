@@ -49,9 +49,11 @@ def of_picture(rendering: Rendering, *, reach: int = 4) -> Layers:
             as the reach goes; beyond it they lie behind all else.
     """
     depth = jnp.where(rendering.depth > 0, rendering.depth, jnp.inf)
-    for _ in range(reach):
-        depth = jnp.where(jnp.isinf(depth), jax.lax.stop_gradient(_nearest(depth)), depth)
-    return Layers(rendering.rgb[None], rendering.alpha[None], depth[None])
+    # A loop: unrolled, XLA on a CPU puts the windows into each other.
+    spread = jax.lax.fori_loop(
+        0, reach, lambda _, known: jnp.where(jnp.isinf(known), _nearest(known), known), jax.lax.stop_gradient(depth)
+    )
+    return Layers(rendering.rgb[None], rendering.alpha[None], jnp.where(jnp.isinf(depth), spread, depth)[None])
 
 
 def stack(parts: Sequence[Layers]) -> Layers:
