@@ -81,7 +81,7 @@ def test_the_bunny_is_found_from_a_sphere_by_24_silhouettes(data_root, tmp_path)
     )
     assert report['chamfer_ratio'] > 15
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-    assert next(line for line in lines if line['kind'] == 'evaluation')['iou'] > 0.95
+    assert next(line for line in lines if line['kind'] == 'evaluation')['iou'] > 0.93
     low, high = (reduce(mesh_files.read(tmp_path / 'fit.obj').vertices, axis=0) for reduce in (np.min, np.max))
     assert np.abs(high - low).max() == pytest.approx(1, abs=0.03)
 
