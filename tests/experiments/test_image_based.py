@@ -12,6 +12,7 @@ from neurend import config
 from neurend.checks import InputError
 from neurend.data import synthetic
 from neurend.models.image_based.config import ImageBasedConfig
+from neurend.scenes import mesh_files, proxies
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 TINY = ImageBasedConfig(neighbors=2, width=4, unet=4, depth=2, context=4, crop=16)
@@ -38,8 +39,12 @@ def test_numbers_and_proxies_that_do_not_fit(folder):
 
 @pytest.mark.slow
 def test_a_run_leaves_its_results_and_can_be_loaded(folder, tmp_path):
+    # A ball for a proxy spares the time that hulls take.
+    ball = str(tmp_path / 'ball.obj')
+    mesh_files.write(ball, proxies.sphere_about((-0.5,) * 3, (0.5,) * 3, cells=4))
     given = image_based.Config(
         data_dir=str(folder),
+        mesh=ball,
         model=TINY,
         workdir=str(tmp_path / 'run'),
         run=RunConfig(steps=3, evaluate_every=0, checkpoint_every=0),
@@ -50,7 +55,11 @@ def test_a_run_leaves_its_results_and_can_be_loaded(folder, tmp_path):
     assert np.isfinite(table.mean['psnr']) and {'seconds per frame', 'memory per frame'} <= set(table.protocol)
     left = {path.name for path in (tmp_path / 'run').iterdir()}
     assert {'page.html', 'turntable.mp4', 'evaluation_test', 'checkpoints'} <= left
-    flags = {'data_dir': folder, **{f'model.{name}': getattr(TINY, name) for name in ('neighbors', 'width', 'unet')}}
+    flags = {
+        'data_dir': folder,
+        'mesh': ball,
+        **{f'model.{name}': getattr(TINY, name) for name in ('neighbors', 'width', 'unet')},
+    }
     flags |= {f'model.{name}': getattr(TINY, name) for name in ('depth', 'context', 'crop')}
     (tmp_path / 'run' / 'config.flags').write_text(''.join(f'--{name}={value}\n' for name, value in flags.items()))
     loaded, setup, state = image_based.load(str(tmp_path / 'run'))

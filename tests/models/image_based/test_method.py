@@ -10,7 +10,7 @@ from neurend.checks import InputError
 from neurend.geometry import cameras, transforms
 from neurend.models.image_based import proxies, views
 from neurend.models.image_based.config import ImageBasedConfig
-from neurend.models.image_based.method import Example, begin, image_based, plain
+from neurend.models.image_based.method import Example, image_based, plain
 from neurend.models.image_based.network import Blender
 from neurend.render.rendering import Rendering
 from neurend.render.warps import Seen
@@ -60,8 +60,9 @@ def test_the_nearest_photographs_are_taken(bank):
 
 def test_windows_are_parts_of_photographs_and_are_drawn_from_others(bank):
     source = views.source(bank, neighbors=2, crop=12, views=2)
-    batch = source.draw(jax.random.key(3), source.data)
+    batch = jax.jit(source.draw)(jax.random.key(3), source.data)
     assert batch.rgb.shape == (2, 12, 12, 3) and (np.asarray(batch.alpha) == 1).all()
+    draw = jax.jit(lambda view: plain(TINY, view))
     for k in range(2):
         view, rgb = jax.tree.map(lambda leaf, k=k: leaf[k], (batch.view, batch.rgb))
         x = float(view.camera.world_from_camera[0, 3])
@@ -71,11 +72,12 @@ def test_windows_are_parts_of_photographs_and_are_drawn_from_others(bank):
             rgb, PHOTOGRAPHS[own][top : top + 12, left : left + 12].astype(np.float32) / 255, atol=1e-6
         )
         assert np.abs(np.asarray(view.sources.cameras.world_from_camera)[:, 0, 3] - x).min() > 0.1
-        drawn = plain(TINY, view)
+        drawn = draw(view)
         seen = np.asarray(drawn.alpha) > 0
         assert seen.mean() > 0.8 and np.abs(np.asarray(drawn.rgb - rgb))[seen].mean() < 0.02
 
 
+@pytest.mark.slow
 def test_networks_begin_with_no_effect_and_take_photographs_in_any_order():
     rng = np.random.default_rng(0)
     seen = Seen(*(jnp.asarray(rng.uniform(size=shape), jnp.float32) for shape in ((3, 8, 8, 3), (3, 8, 8), (3, 8, 8))))
@@ -135,18 +137,8 @@ def test_steps_improve_a_view_that_was_left_out():
     view = views.view(bank, camera, wall(camera).depth, views.nearest(bank, camera, 2))
     example = Example('between', view, dimmed[2], np.ones(SIZE[::-1], np.uint8))
     first, _ = method.evaluate(state, example)
-    for k in range(200):
+    for k in range(120):
         state, values = step(jax.random.key(k), state)
     last, pictures = method.evaluate(state, example)
     assert set(pictures) == {'truth', 'prediction', 'depth', 'error'} and np.isfinite(values['loss'])
     assert last['psnr'] > first['psnr'] + 1 and last['psnr_masked'] == pytest.approx(last['psnr'], abs=0.01)
-
-    def value(offset):
-        pose = camera.world_from_camera.at[:3, 3].add(offset)
-        moved = view.replace(camera=camera.replace(world_from_camera=pose))
-        return jnp.sum(method.render(state, moved).rgb)
-
-    gradient = np.asarray(jax.jit(jax.grad(value))(jnp.zeros(3)))
-    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
-    seen, weights = begin(TINY, view)
-    assert seen.share.shape == weights.shape == (2, *SIZE[::-1])
