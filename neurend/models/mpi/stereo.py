@@ -191,6 +191,9 @@ def stereo(config: StereoConfig, *, size: tuple[int, int], stepper: Stepper) -> 
         near, far = (jnp.float32(depth) for depth in example.depths)
         found = compiled(state, jax.tree.map(jnp.asarray, (example.sources, near, far, example.camera)))
         shown = evaluation.Example(example.name, example.camera, example.image)
-        return evaluation.compare(jax.device_get(found), shown, background=_WHITE)
+        found = jax.device_get(found)
+        # Beside the planes too.
+        on_white = dataclasses.replace(found, rgb=found.rgb + (1 - found.alpha[..., None]) * _WHITE)
+        return evaluation.compare(on_white, shown, background=_WHITE)
 
     return Method(init, stepper.step(loss), render, evaluate)
