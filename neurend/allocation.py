@@ -34,4 +34,5 @@ def keep_freed_memory(*, everything: bool = False) -> bool:
         _MMAP_THRESHOLD: _EVERYTHING if everything else _LARGE,
         _TRIM_THRESHOLD: _EVERYTHING if everything else 2 * _LARGE - 1,
     }
-    return mallopt is not None and all([bool(mallopt(name, value)) for name, value in wanted.items()])
+    taken = [mallopt is not None and bool(mallopt(name, value)) for name, value in wanted.items()]
+    return all(taken)
