@@ -41,7 +41,8 @@ def from_grid(values: Any, low: Any, high: Any, *, level: float = 0.0, inside: s
         )
     measure = mesh_extra.library('skimage.measure')
     direction = 'descent' if inside == 'below' else 'ascent'
-    vertices, faces, _, _ = measure.marching_cubes(values, level, gradient_direction=direction)
+    # It wants to be allowed to write, and arrays of JAX may not be written.
+    vertices, faces, _, _ = measure.marching_cubes(values.copy(), level, gradient_direction=direction)
     vertices = low + vertices * (high - low) / (np.array(values.shape) - 1)
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32))
 
