@@ -21,6 +21,10 @@ PRINTED = {
     ],
     'deepvoxels': [(r'PSNR ([\d.]+) dB on 10 held-out views', 19, 100)],
     'srn': [(r'views held out, ([\d.]+) dB above the mean picture', 3, 100)],
+    'planes': [
+        (r'PSNR ([\d.]+) dB on 4 held-out views', 24, 100),
+        (r'([\d.]+) dB above the nearest photograph', 10, 100),
+    ],
     'fit_appearance': [
         (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
         (r'in another light: PSNR ([\d.]+) dB', 25, 100),
