@@ -218,16 +218,9 @@ def report(config: Config, setup: Setup, state: State, examples: list[Example]) 
     jax.block_until_ready(draw(camera).rgb)
     seconds = time.perf_counter() - begin
     analysis = jax.jit(setup.method.render).lower(state, examples[0].view).compile().memory_analysis()
-    factor = config.scene.factor
-    protocol = {
-        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
+    told = {
         'method': f'image-based rendering, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
         'proxy': proxy_name(config),
-        'split': 'test, all views',
-        'size': '{} x {}'.format(*photographs.size_of(setup.train)),
-        'downscaling': 'none' if factor == 1 else f'means over {factor} x {factor} pixels, or copies of the data set',
-        'background': 'white' + ', all that is off the masks' * (config.scene.masks == 'background'),
-        'crop': 'none, all pixels',
         'seconds per frame': f'{seconds:.3f}',
         'memory per frame': f'{getattr(analysis, "temp_size_in_bytes", 0) / 1e6:.0f} MB, and '
         f'{sum(leaf.nbytes for leaf in jax.tree.leaves(setup.bank)) / 1e6:.0f} MB of photographs and depths',
@@ -242,7 +235,7 @@ def report(config: Config, setup: Setup, state: State, examples: list[Example]) 
         train=setup.train,
         test=setup.test,
         title=title,
-        protocol=protocol,
+        protocol=captures.protocol(config.scene, config.data_dir, setup.train, **told),
         frames=config.frames,
         guesses=unlearned(config, examples),
     )

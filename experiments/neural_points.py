@@ -178,17 +178,11 @@ def main(config: Config) -> evaluation.Table:
     jax.block_until_ready(draw(camera))
     begin = time.perf_counter()
     jax.block_until_ready(draw(camera))
-    factor = config.scene.factor
-    protocol = {
-        'scene': f'{config.data_dir or "embedded"}, {len(setup.train)} training views',
+    seconds = time.perf_counter() - begin
+    told = {
         'method': f'neural points, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
         'geometry': f'{len(setup.cloud.positions)} points{f" of {Path(config.points).name}" if config.points else ""}',
-        'split': 'test, all views',
-        'size': '{} x {}'.format(*size),
-        'downscaling': 'none' if factor == 1 else f'means over {factor} x {factor} pixels, or copies of the data set',
-        'background': 'white' + ', all that is off the masks' * (config.scene.masks == 'background'),
-        'crop': 'none, all pixels',
-        'seconds per frame': f'{time.perf_counter() - begin:.3f}',
+        'seconds per frame': f'{seconds:.3f}',
     }
     return mesh_views.report(
         folder,
@@ -199,7 +193,7 @@ def main(config: Config) -> evaluation.Table:
         train=setup.train,
         test=setup.test,
         title=f'{Path(config.data_dir).name or "embedded scene"}, neural points, {int(state.step)} steps',
-        protocol=protocol,
+        protocol=captures.protocol(config.scene, config.data_dir, setup.train, **told),
         frames=config.frames,
     )
 
