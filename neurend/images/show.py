@@ -1,5 +1,7 @@
 """Pictures for people: depth, normals, errors and labelled contact sheets, uint8 [H W 3] on the host."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,6 +101,7 @@ def contact_sheet(
 
     Args:
         rows: pictures [H W 1 or 3] or [H W], float in [0, 1] or uint8, of any sizes; rows may have different lengths.
+            Columns are as wide as their widest picture, or as their title.
         columns: titles of the columns, e.g. `COMPARISON`; none by default.
         labels: one line for each row, e.g. the view's name and PSNR; none by default.
         gap: pixels between pictures.
@@ -110,16 +113,19 @@ def contact_sheet(
     if not any(cells):
         raise checks.InputError('rows: got no picture, expected at least one')
     count = max(len(row) for row in cells)
-    widths = [max((row[i].shape[1] for row in cells if i < len(row)), default=0) for i in range(count)]
-    text = int(np.clip(max(widths) / 12, 11, 28))
+    widest = [max((row[i].shape[1] for row in cells if i < len(row)), default=0) for i in range(count)]
+    text = int(np.clip(max(widest) / 12, 11, 28))
+    font = ImageFont.load_default(text)
+    titles = [math.ceil(font.getlength(title)) for title in columns[:count]]
+    widths = [max(pair) for pair in itertools.zip_longest(widest, titles, fillvalue=0)]
     line = round(1.5 * text)
     heights = [max((cell.shape[0] for cell in row), default=0) for row in cells]
-    total_width = sum(widths) + gap * (count + 1)
+    longest = max((math.ceil(font.getlength(label)) for label in labels), default=0)
+    total_width = max(sum(widths) + gap * (count + 1), longest + 2 * gap)
     lines = bool(columns) + (len(cells) if labels else 0)
     total_height = sum(heights) + gap * (len(cells) + 1) + line * lines
     sheet = Image.new('RGB', (total_width, total_height), 'white')
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(text)
     lefts = [gap + sum(widths[:i]) + gap * i for i in range(count)]
     top = gap
     if columns:
@@ -130,8 +136,8 @@ def contact_sheet(
         if labels:
             draw.text((gap, top), labels[i], fill=_INK, font=font)
             top += line
-        for left, cell in zip(lefts, row):
-            sheet.paste(Image.fromarray(cell), (left, top))
+        for left, width, pictures, cell in zip(lefts, widths, widest, row):
+            sheet.paste(Image.fromarray(cell), (left + (width - pictures) // 2, top))
         top += heights[i] + gap
     return np.array(sheet)
 

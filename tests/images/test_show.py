@@ -55,3 +55,20 @@ def test_contact_sheet_holds_every_cell_unchanged_and_apart():
     assert np.any(labelled[:15] < 128)  # there is ink
     with pytest.raises(InputError, match='got no picture'):
         show.contact_sheet([[]])
+
+
+def test_titles_and_labels_of_a_contact_sheet_neither_meet_nor_end_early():
+    dark = np.zeros((8, 12, 3), np.uint8)
+    titles = ('volume integration', 'sphere tracing')
+    sheet = show.contact_sheet([[dark, dark]], columns=titles, gap=4)
+    inked = np.flatnonzero((sheet[4:20] < 128).any((0, 2)))
+    apart = inked[np.argmax(np.diff(inked))] + 1, inked[np.argmax(np.diff(inked)) + 1]
+    assert apart[1] - apart[0] >= 4 and inked[0] >= 4 and inked[-1] < sheet.shape[1] - 4
+    # Each picture stands in the middle beneath its title.
+    for ends, under in (((4, apart[0]), sheet[-8, : apart[0]]), ((apart[1], inked[-1] + 1), sheet[-8, apart[0] :])):
+        offset = 0 if ends[0] == 4 else apart[0]
+        black = np.flatnonzero(under[:, 0] == 0) + offset
+        assert len(black) == 12 and abs(black.mean() - (ends[0] + ends[1] - 1) / 2) <= 3
+    label = 'a name that is a good deal longer than two small pictures are wide'
+    wide = show.contact_sheet([[dark, dark]], labels=[label], gap=4)
+    assert np.flatnonzero((wide < 128).any((0, 2)))[-1] < wide.shape[1] - 4 and wide.shape[1] > 2 * 12 + 3 * 4 + 100
