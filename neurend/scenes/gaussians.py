@@ -80,11 +80,13 @@ def make(
         live: [N] bool; all if not given.
 
     Raises:
-        InputError: a shape does not fit, or something is not finite or out of its range.
+        InputError: no Gaussians, a shape does not fit, or something is not finite or out of its range.
     """
     means = np.asarray(means, np.float32)
     sizes = checks.shape('means', means, 'n 3')
     count = sizes['n']
+    if not count:
+        raise checks.InputError('means: got none, expected at least one Gaussian')
     scales = np.asarray(scales, np.float32)
     scales = np.repeat(scales[:, None], 3, axis=1) if scales.ndim == 1 else scales
     scales = np.broadcast_to(scales, (count, 3)) if scales.ndim == 0 else scales

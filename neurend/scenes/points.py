@@ -78,11 +78,14 @@ def from_depth(rgb: np.ndarray, depth: np.ndarray, camera: Camera, *, where: np.
         where: bool [h w], which pixels; those of positive depth if not given.
 
     Raises:
-        InputError: see `make`.
+        InputError: nothing is seen, or see `make`.
     """
     sizes = checks.shape('rgb', rgb, 'h w c')
     checks.shape('depth', depth, 'h w', sizes=sizes)
     there = np.asarray(depth) > 0 if where is None else np.asarray(where)
+    if not there.any():
+        wrong = 'depth: got none above 0' if where is None else 'where: got no pixel'
+        raise checks.InputError(f'{wrong}, expected at least one, of something that is seen')
     pixels = cameras.pixel_centers(sizes['w'], sizes['h'])
     points = np.asarray(cameras.unproject(camera, pixels, jnp.where(there, depth, 1)))[there]
     half = np.sqrt(0.5) / float(np.sqrt(np.prod(np.asarray(camera.focal))))

@@ -39,7 +39,8 @@ def write(
         background: CSS colour behind all planes.
 
     Raises:
-        InputError: planes that are no RGBA, a border that leaves nothing, or a place that cannot be written.
+        InputError: planes that are no RGBA, a travel that is negative or not finite, a border that leaves nothing, or a
+            place that cannot be written.
     """
     sizes = checks.shape('planes.rgba', planes.rgba, 'D H W 4', 'One image of colours and opacity')
     width, height = sizes['W'] - 2 * border, sizes['H'] - 2 * border
@@ -47,6 +48,8 @@ def write(
         raise checks.InputError(
             f'border: got {border} of planes of {sizes["W"]} x {sizes["H"]}, expected to leave some'
         )
+    if not 0 <= travel < np.inf:
+        raise checks.InputError(f'travel: got {travel}, expected a distance in the world, at least 0')
     depths = np.asarray(planes.depths, np.float64)
     focus = float(depths[len(depths) // 2]) if focus is None else focus
     focal = float(np.asarray(planes.camera.focal)[0])

@@ -73,6 +73,7 @@ def test_gaussians_begin_within_the_hull():
 def test_what_is_wrong_is_said():
     means = np.zeros((3, 3))
     for arguments, message in (
+        ((means[:0], 1.0), 'means: got none, expected at least one'),
         ((means, 0.0), r'scales: 9 of 9 out of range, the first 0.0 at index \(0, 0\), expected positive'),
         ((means, [1, -2, 1]), r'scales: 3 of 9 out of range, the first -2.0 at index \(1, 0\)'),
         ((means, np.nan), 'scales: 9 of 9 values not finite'),

@@ -84,3 +84,8 @@ def test_bad_input():
     ):
         with pytest.raises(InputError, match=match):
             points.make(positions, np.ones((len(positions), 3)), radii=radii)
+    camera = cameras.make(jnp.eye(4), 4.0, size=(4, 4))
+    with pytest.raises(InputError, match='depth: got none above 0'):
+        points.from_depth(np.ones((4, 4, 3)), np.zeros((4, 4)), camera)
+    with pytest.raises(InputError, match='where: got no pixel'):
+        points.from_depth(np.ones((4, 4, 3)), np.ones((4, 4)), camera, where=np.zeros((4, 4), bool))

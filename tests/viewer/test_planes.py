@@ -144,4 +144,7 @@ def test_bad_input(tmp_path):
         )
     with pytest.raises(InputError, match=r'planes\.rgba'):
         page.write(tmp_path / 'a.html', Planes(np.zeros((1, 4, 4, 7)), DEPTHS[:1], camera), title='', travel=1)
+    for travel in (-1, float('nan')):
+        with pytest.raises(InputError, match='travel: got'):
+            page.write(tmp_path / 'a.html', Planes(np.zeros((1, 4, 4, 4)), DEPTHS[:1], camera), title='', travel=travel)
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from neurend import checks
 from neurend.geometry.cameras import Camera
 from neurend.numerics import normalize
 from neurend.render import gaussians as splatting
@@ -74,8 +75,11 @@ def draw(
     """Draws a scene on the host, from a camera of any size, with normals and with as much room as it takes.
 
     Raises:
-        InputError: nothing is visible, or more pairs of Gaussians and tiles than 2^24.
+        InputError: several cameras, nothing is visible, or more pairs of Gaussians and tiles than 2^24.
     """
+    checks.shape(
+        'camera.size', camera.size, '2', 'It draws one camera; for several take them one by one, or vmap `picture`'
+    )
     size = (int(camera.size[0]), int(camera.size[1]))
     capacity = _FIRST_GUESS
     while True:

@@ -86,6 +86,8 @@ def test_normals_of_a_disc_face_the_camera():
     angle = 2 * np.arctan(0.2)
     np.testing.assert_allclose(normal, [0, np.sin(angle), -np.cos(angle)], atol=1e-5)
     assert shown.rgb.shape == (24, 32, 3) and shown.rgb[0, 0, 0] == 1
+    with pytest.raises(checks.InputError, match=r'camera.size: got shape \(2, 2\).*one camera'):
+        picture.draw(disc, cameras.make(jnp.stack([jnp.eye(4)] * 2), 30.0, size=SIZE))
 
 
 def test_what_is_wrong_is_said():
