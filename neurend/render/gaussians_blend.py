@@ -238,13 +238,16 @@ def _chunk(found: Array, rows: Array, listed: Array, middle: list[Array], light:
     rows = jnp.concatenate([x[..., None], y[..., None], rows[..., 2:]], axis=-1)
     dx, dy = _offsets(rows)
     a, b, c, opacity = (rows[..., k, None] for k in (2, 3, 4, 5))
-    power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
-    raw = opacity * jnp.exp(-jnp.maximum(power, 0))
-    seen = listed & (power >= 0) & (raw >= LEAST_ALPHA)
-    alpha = jnp.where(seen, jnp.minimum(raw, MOST_ALPHA), 0)
-    after = _running(jnp.multiply, 1 - alpha) * light[:, None]
+    # Rounding takes the powers of narrow Gaussians below zero. What is not listed is as faint as what is not seen.
+    power = jnp.maximum(0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy, 0)
+    raw = jnp.where(listed, opacity, 0) * jnp.exp(-power)
+    alpha = jnp.where(raw >= LEAST_ALPHA, jnp.minimum(raw, MOST_ALPHA), 0)
+    passing = 1 - alpha
+    after = _running(jnp.multiply, jnp.concatenate([light[:, None] * passing[:, :1], passing[:, 1:]], axis=1))
     before = jnp.concatenate([light[:, None], after[:, :-1]], axis=1)
-    return _Chunk(found, rows, alpha, seen & (raw < MOST_ALPHA), before, after, after > LEAST_PASSED), after[:, -1]
+    return _Chunk(found, rows, alpha, (alpha > 0) & (alpha < MOST_ALPHA), before, after, after > LEAST_PASSED), after[
+        :, -1
+    ]
 
 
 def _running(combine: Callable[[Array, Array], Array], x: Array) -> Array:
