@@ -1,4 +1,4 @@
-"""Draws a scene from photographs of it: those near a view, warped by a proxy's depth, blended and finished by networks.
+r"""Draws a scene from photographs of it: those near a view, warped by a proxy's depth, blended and finished by nets.
 
     python -m experiments.image_based --flagfile=configs/image_based_bronze_head.flags --data_dir=bronze_head \
         --workdir=out/image_based_bronze
@@ -83,7 +83,8 @@ class Config:
     field: str = ''
     margin: float = 0.0
     workdir: str = 'out/image_based'
-    model: ImageBasedConfig = dataclasses.field(default_factory=ImageBasedConfig)
+    # Windows that the embedded scene's photographs hold.
+    model: ImageBasedConfig = dataclasses.field(default_factory=lambda: ImageBasedConfig(crop=96))
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4)
     )
@@ -127,7 +128,7 @@ def build(config: Config) -> Setup:
     if config.model.crop > min(size):
         raise InputError(f'--model.crop: got {config.model.crop}, expected at most {min(size)}, a side of photographs')
     proxy = proxy_of(config, train, size)
-    bank = views.bank(train.images, train.cameras, proxy)
+    bank = views.bank(train.images, train.cameras, proxy, beyond=config.model.beyond)
     optimizer = make_optimizer(config.optimizer, steps=config.run.steps)
     return Setup(train, test, proxy, bank, image_based(config.model, stepper=step.stepper(optimizer)))
 
@@ -206,7 +207,8 @@ def view_of(config: Config, setup: Setup, camera: Camera) -> View:
     """What a view from any camera is drawn from; its pictures have the photographs' size."""
     camera = jax.tree.map(jnp.asarray, camera)
     chosen = views.nearest(setup.bank, camera, config.model.neighbors)
-    return views.view(setup.bank, camera, jnp.asarray(setup.proxy(camera).depth), chosen)
+    depth = views.continued(jnp.asarray(setup.proxy(camera).depth), config.model.beyond)
+    return views.view(setup.bank, camera, depth, chosen)
 
 
 def report(config: Config, setup: Setup, state: State, examples: list[Example]) -> evaluation.Table:

@@ -13,6 +13,8 @@ class ImageBasedConfig:
         neighbors: photographs that a view is drawn from.
         tolerance: by which part of its depth a point may lie behind the proxy's surface and count as seen; as much as
             the proxy is wrong.
+        beyond: pixels by which the proxy's surface goes on past its outline, see `views.continued`, so that it may be
+            smaller than what photographs show: their opacity draws outlines.
         angle, resolution: weights of the two penalties of a photograph, see `neurend.render.lumigraph.penalties`.
         width: channels of the convolutions that see each warped photograph and say how much more or less it counts
             than by its penalties.
@@ -24,6 +26,7 @@ class ImageBasedConfig:
 
     neighbors: int = 8
     tolerance: float = 0.02
+    beyond: int = 8
     angle: float = 1.0
     resolution: float = 0.1
     width: int = 16
@@ -36,7 +39,8 @@ class ImageBasedConfig:
     def __post_init__(self):
         """Raises `InputError` for numbers out of range."""
         whole = {name: getattr(self, name) for name in ('neighbors', 'width', 'unet', 'depth', 'context')}
-        if any(value < 1 for value in whole.values()) or self.crop < 0:
+        if any(value < 1 for value in whole.values()) or min(self.crop, self.beyond) < 0:
             raise InputError(
-                f'image-based rendering: got {whole}, crop {self.crop}, expected 1 or more, crop 0 or more'
+                f'image-based rendering: got {whole}, crop {self.crop}, beyond {self.beyond}, expected 1 or more, '
+                'crop and beyond 0 or more'
             )

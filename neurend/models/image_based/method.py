@@ -88,7 +88,7 @@ def image_based(config: ImageBasedConfig, *, stepper: Stepper) -> Method:
         return Rendering(
             rgb,
             drawn.alpha,
-            jnp.where(share > 0, view.depth, 0),
+            jnp.where((share > 0) & (drawn.alpha > 0.5), view.depth, 0),
             weights=jnp.moveaxis(drawn.weights, 0, -1),
             extras={'share': share},
         )

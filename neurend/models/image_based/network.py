@@ -13,7 +13,7 @@ from neurend.render import lumigraph
 from neurend.render.warps import Seen
 from neurend.typing import Array
 
-_SURE = 4.0  # logit of the opacity that a picture begins with where the photographs are opaque
+_SURE = 6.0  # logit of the opacity that a picture begins with where the photographs are opaque
 
 
 class Drawn(NamedTuple):

@@ -1,5 +1,6 @@
 """What a view is drawn from: photographs near it and the depth of a proxy, and batches of such views."""
 
+import functools
 from typing import NamedTuple
 
 import flax.struct
@@ -10,6 +11,7 @@ import numpy as np
 from neurend import checks
 from neurend.geometry import cameras as cameras_lib
 from neurend.geometry.cameras import Camera
+from neurend.numerics import safe_divide
 from neurend.render import lumigraph, warps
 from neurend.render.warps import ProxyFn, Sources
 from neurend.typing import Array, Key, PyTree, Source
@@ -52,22 +54,25 @@ class Bank(NamedTuple):
         pictures: uint8 [n H W 4], colours multiplied by alpha.
         cameras: [n].
         depths: [n H W] of the proxy.
+        wider: [n H W], these depths continued past outlines.
         middle: [3] of what they show.
     """
 
     pictures: Array
     cameras: Camera
     depths: Array
+    wider: Array
     middle: Array
 
 
-def bank(images: tuple[np.ndarray, ...], cameras: Camera, proxy: ProxyFn) -> Bank:
+def bank(images: tuple[np.ndarray, ...], cameras: Camera, proxy: ProxyFn, *, beyond: int = 0) -> Bank:
     """Photographs with the proxy's depth in each.
 
     Args:
         images: uint8 [H W 3], or [H W 4] with straight alpha, of one size.
         cameras: [n].
         proxy: where surfaces are; called for each photograph.
+        beyond: pixels by which surfaces go on past outlines where a photograph is drawn, see `continued`.
 
     Raises:
         InputError: photographs of several sizes, or such as do not see the proxy.
@@ -83,7 +88,34 @@ def bank(images: tuple[np.ndarray, ...], cameras: Camera, proxy: ProxyFn) -> Ban
         )
     points = [_middle(cameras[k], depth) for k, depth in enumerate(depths)]
     pictures = np.stack([_premultiplied(image) for image in images])
-    return Bank(jnp.asarray(pictures), cameras, jnp.asarray(np.stack(depths)), jnp.asarray(np.mean(points, axis=0)))
+    wider = jnp.stack([continued(jnp.asarray(depth), beyond) for depth in depths])
+    middle = jnp.asarray(np.mean(points, axis=0))
+    return Bank(jnp.asarray(pictures), cameras, jnp.asarray(np.stack(depths)), wider, middle)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def continued(depth: Array, pixels: int) -> Array:
+    """A surface that goes on past its outline, at the depth that it has there.
+
+    What photographs show there, opaque or not, then decides where the outline of what they show is, although a proxy
+    is too small.
+
+    Args:
+        depth: [H W], 0 where there is no surface.
+        pixels: by how many it grows, along rows, columns and diagonals.
+
+    Raises:
+        InputError: a number of pixels below 0.
+    """
+    height, width = checks.shape('depth', depth, 'h w').values()
+    if pixels < 0:
+        raise checks.InputError(f'pixels: got {pixels}, expected 0 or more')
+    for _ in range(pixels):
+        around = jnp.pad(depth, 1)
+        near = [around[y : y + height, x : x + width] for y in range(3) for x in range(3)]
+        there = sum(((each > 0).astype(depth.dtype) for each in near), jnp.zeros_like(depth))
+        depth = jnp.where(depth > 0, depth, safe_divide(sum(near, jnp.zeros_like(depth)), there))
+    return depth
 
 
 def _middle(camera: Camera, depth: np.ndarray) -> np.ndarray:
@@ -160,7 +192,7 @@ def source(bank: Bank, *, neighbors: int, crop: int = 0, views: int = 1) -> Sour
         left, top = jnp.clip(jnp.round(center - jnp.array(size) / 2).astype(jnp.int32), 0, most)
         shown = jax.lax.dynamic_slice(own.pictures, (k, top, left, 0), (1, size[1], size[0], 4))[0]
         shown = shown.astype(jnp.float32) / 255
-        depth = jax.lax.dynamic_slice(own.depths, (k, top, left), (1, size[1], size[0]))[0]
+        depth = jax.lax.dynamic_slice(own.wider, (k, top, left), (1, size[1], size[0]))[0]
         window = cameras_lib.crop(own.cameras[k], left, top, *size)
         return Batch(view(own, window, depth, near[k]), shown[..., :3], shown[..., 3])
 

@@ -1,5 +1,7 @@
 """Image-based rendering of a patterned wall: which photographs are taken, what windows show, and what is learned."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +95,38 @@ def test_networks_begin_with_no_effect_and_take_photographs_in_any_order():
     np.testing.assert_allclose(other.weights, found.weights[order], atol=1e-5)
 
 
+def test_surfaces_go_on_past_outlines():
+    depth = jnp.zeros((7, 9)).at[3, 2:4].set(jnp.array([2.0, 4.0]))
+    np.testing.assert_array_equal(views.continued(depth, 0), depth)
+    found = np.asarray(views.continued(depth, 2))
+    np.testing.assert_array_equal(found > 0, np.pad(np.ones((5, 6), bool), ((1, 1), (0, 3))))
+    assert tuple(found[3, 2:4]) == (2, 4) and tuple(found[2, 1:5]) == (2, 3, 3, 4)
+    with pytest.raises(InputError, match='pixels: got -1'):
+        views.continued(depth, -1)
+
+
+def test_opacity_of_photographs_draws_outlines_of_a_proxy_that_is_too_small():
+    def across(camera):
+        points = cameras.unproject(camera, cameras.pixel_centers(*SIZE), jnp.full(SIZE[::-1], 2.0))
+        return np.abs(np.asarray(points)[..., 0])
+
+    def narrow(camera):
+        found = wall(camera)
+        return dataclasses.replace(found, depth=jnp.where(across(camera) < 0.4, found.depth, 0))
+
+    def shown(x):
+        return np.where(across(camera_at(x)) < 0.7, np.uint8(255), np.uint8(0))
+
+    cut = tuple(np.dstack([photograph, shown(x)]) for photograph, x in zip(PHOTOGRAPHS, EYES))
+    camera = camera_at(0.1)
+    clear = np.abs(across(camera) - 0.7) > 0.13  # by more than a pixel
+    bank = views.bank(cut, CAMERAS, narrow, beyond=5)
+    depth = views.continued(narrow(camera).depth, 5)
+    drawn = jax.jit(lambda view: plain(TINY, view))(views.view(bank, camera, depth, jnp.array([2, 3])))
+    np.testing.assert_allclose(np.asarray(drawn.alpha)[clear], shown(0.1)[clear] / 255, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(bank.depths) > 0, np.stack([across(camera_at(x)) < 0.4 for x in EYES]))
+
+
 def test_where_fields_and_planes_are():
     camera = camera_at(0.0)
 
@@ -116,6 +150,8 @@ def test_what_cannot_be_drawn_is_said(bank):
         views.source(bank, neighbors=2, crop=17)
     with pytest.raises(InputError, match='expected 1 or more'):
         ImageBasedConfig(neighbors=0)
+    with pytest.raises(InputError, match='beyond -1, .* crop and beyond 0 or more'):
+        ImageBasedConfig(beyond=-1)
     away = views.view(bank, camera_at(50.0), jnp.full(SIZE[::-1], 2.0), jnp.array([0, 1]))
     with pytest.raises(InputError, match='the far view: none of 2 source views sees anything'):
         views.check(away, 'the far view')
