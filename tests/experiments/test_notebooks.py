@@ -25,6 +25,11 @@ PRINTED = {
         (r'PSNR ([\d.]+) dB on 4 held-out views', 24, 100),
         (r'([\d.]+) dB above the nearest photograph', 10, 100),
     ],
+    'gaussians': [
+        (r'PSNR ([\d.]+) dB on 4 held-out views', 26, 100),
+        (r'([\d.]+) dB above the nearest photograph', 6, 100),
+        (r'Rotation error 5\.00 to ([\d.]+) degrees', 0, 1),
+    ],
     'fit_appearance': [
         (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
         (r'in another light: PSNR ([\d.]+) dB', 25, 100),
