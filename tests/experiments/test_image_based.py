@@ -1,5 +1,6 @@
 """Image-based rendering as a program: flag files, what a run leaves, and what it refuses."""
 
+import inspect
 from pathlib import Path
 
 import jax
@@ -22,6 +23,11 @@ TINY = ImageBasedConfig(neighbors=2, width=4, unet=4, depth=2, context=4, crop=1
 def test_flag_files_say_how_to_run_and_can_be_read(path):
     assert path.read_text().startswith('# ')
     config.parse(image_based.Config, f'--flagfile={path}')
+
+
+def test_photographs_of_the_embedded_scene_hold_the_windows():
+    side = inspect.signature(synthetic.write_scene).parameters['size'].default
+    assert 0 < config.parse(image_based.Config).model.crop <= side
 
 
 @pytest.fixture(scope='module')
