@@ -30,6 +30,10 @@ PRINTED = {
         (r'([\d.]+) dB above the nearest photograph', 6, 100),
         (r'Rotation error 5\.00 to ([\d.]+) degrees', 0, 1),
     ],
+    'points_and_photographs': [
+        (r'learned: PSNR [\d.]+ dB on 4 held-out views, ([\d.]+) dB above the nearest', 3, 100),
+        (r'looked up: PSNR [\d.]+ dB on 4 held-out views, ([\d.]+) dB above the nearest', 7, 100),
+    ],
     'fit_appearance': [
         (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
         (r'in another light: PSNR ([\d.]+) dB', 25, 100),
