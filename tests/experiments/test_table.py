@@ -50,3 +50,11 @@ def test_the_page_draws_the_ring_in_every_cell():
     inner = true > 0
     assert shares[0][inner].min() > 0.2 and np.all(np.asarray(whole.weights).sum(-1)[inner] > 0.01)
     assert np.abs(shares[1:, inner].sum(0)).max() < 0.3 < shares[1:, ~inner].sum(0).max()
+    # The chain goes through the ring, before it here and behind it there.
+    balls = names['blended'](names['scene']['balls'], cell.camera)
+    solid = np.asarray(balls.alpha) > 0.9
+    ahead, after = (solid & inner & (sign * (np.asarray(balls.depth) - true) > 0.15) for sign in (-1, 1))
+    linked = np.asarray(names['linked'].rgb)
+    assert ahead.sum() > 5 and np.abs(linked[ahead] - [0.9, 0.2, 0.1]).max() < 0.2
+    assert after.sum() > 5 and np.median(np.abs(linked[after] - painted[after])) < 0.06
+    np.testing.assert_allclose(names['seen_by_three'][1], linked, atol=1e-5)
