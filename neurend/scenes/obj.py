@@ -11,11 +11,15 @@ from neurend.images import color, io
 from neurend.scenes.meshes import Material, Mesh
 
 
-def read(path: str | os.PathLike[str]) -> Mesh:
+def read(path: str | os.PathLike[str], *, plain: bool = False) -> Mesh:
     """Reads vertices (with colours where they have some), UVs, faces of any number of corners, and materials.
 
     Normals of the file are left out: they may differ from corner to corner, and `geometry.triangles` makes them.
     Polygons are divided into fans.
+
+    Args:
+        path: of the file.
+        plain: whether materials are passed over; their files need not be there then.
 
     Raises:
         InputError: the file, its material file or a texture is missing, cannot be read or leaves its folder; an index
@@ -47,6 +51,8 @@ def read(path: str | os.PathLike[str]) -> Mesh:
                     corners.append([corner[0] for corner in fan])
                     uv_corners.append([corner[1] for corner in fan])
                     material.append(current)
+            elif plain and kind in ('mtllib', 'usemtl'):
+                continue
             elif kind == 'mtllib':
                 materials |= _materials(path, ' '.join(values))
             elif kind == 'usemtl':
