@@ -58,3 +58,34 @@ def test_missing_pyav_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(InputError, match=r'neurend\[video\]'):
         video.write(tmp_path / 'a.mp4', frames(1, 16, 16))
+
+
+@pytest.mark.parametrize('rate', [8000, 16000, 22050])
+def test_sound_is_in_sync_and_the_file_says_what_it_is(tmp_path, rate):
+    pytest.importorskip('av')
+    path, seconds = tmp_path / 'a.mp4', 52 / 25
+    time = np.arange(int(3 * rate)) / rate  # longer than the frames
+    # Chirps whose beginnings say when they are.
+    sound = (0.5 * np.sin(2 * np.pi * (300 + 200 * time) * time) * (np.floor(4 * time) % 2)).astype(np.float32)
+    about = {'title': 'Synthetic', 'comment': 'Nobody said this.'}
+    assert video.write(path, frames(52, 32, 32), 25, sound=(sound, rate), about=about) == 52
+    assert len(list(video.read(path))) == 52 and video.frame_rate(path) == 25
+    assert about.items() <= video.about(path).items()
+    back, now = video.read_sound(path)
+    assert abs(len(back) / now - seconds) < 0.03  # a block of 1024 samples at the most
+    given = np.interp(np.arange(len(back)) / now, time, sound)
+    size = 2 * len(back)
+    spectra = [np.fft.rfft(each, size) for each in (back, given)]
+    delay = int(np.fft.irfft(spectra[0] * spectra[1].conj(), size).argmax())
+    assert min(delay, size - delay) / now < 0.001
+    assert np.corrcoef(back[: int(seconds * now)], given[: int(seconds * now)])[0, 1] > 0.98
+
+
+def test_bad_sound(tmp_path):
+    pytest.importorskip('av')
+    for samples, message in ((np.zeros((4, 2)), r'sound: got shape \(4, 2\)'), (np.array([np.nan]), 'sound')):
+        with pytest.raises(InputError, match=message):
+            video.write(tmp_path / 'a.mp4', frames(2, 16, 16), sound=(samples, 8000))
+    video.write(tmp_path / 'a.mp4', frames(2, 16, 16))
+    with pytest.raises(InputError, match='holds no sound'):
+        video.read_sound(tmp_path / 'a.mp4')
