@@ -21,9 +21,10 @@ demo: $(STAMP)
 	$(BIN)/python -m experiments.demo $(ARGS)
 
 # Tests compile thousands of small programs and run them once: LLVM's optimisations take longer than they save there.
+# Neighbouring tests share programs: a worker takes a stretch of them, and then of what the other has left.
 test: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=0
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow' $(ARGS)
 
 # The longest are left to whichever worker is free: these train for minutes.
 slow: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=1
