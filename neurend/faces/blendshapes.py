@@ -31,7 +31,7 @@ class FaceModel:
         landmarks: int32 [n] vertices, or [n 3] three each that `landmark_weights` mixes; n is 68 in iBUG's order,
             as far as the model has them, and 0 if it has none.
         landmark_weights: float32 [n 3] that sum to 1, or None.
-        colors: float32 [v 3] in [0, 1], the mean person's; None for none.
+        colors: float32 [v 3] in [0, 1], sRGB-encoded, the mean person's; None for none.
         color_modes: float32 [c v 3]; None for none.
         masks: float32 [v] in [0, 1] by the name of a part. `mouth` is what speech moves of the outside.
         names: of the expressions.
