@@ -142,7 +142,8 @@ BANDS = 40
 """Of `log_mel`."""
 WINDOW, HOP = 400, 160
 """Samples of a frame of `log_mel`, and between two: 25 and 10 milliseconds."""
-_QUIET = 0.1  # added to the energy of a band, of samples at 16-bit scale
+QUIET = 0.1
+"""Added to the energy of each of its bands, of samples at 16-bit scale."""
 
 
 def log_mel(samples: Array) -> Array:
@@ -167,7 +168,7 @@ def log_mel(samples: Array) -> Array:
     hann = 0.5 - 0.5 * np.cos(2 * math.pi * (np.arange(WINDOW) + 0.5) / WINDOW)
     spectrum = power_spectrum(framed * jnp.asarray(hann, framed.dtype)[None], 512)
     filters = jnp.asarray(mel_filters(BANDS, 512, low=20, high=7600).T, spectrum.dtype)
-    return jnp.log(jnp.matmul(spectrum, filters) + _QUIET)
+    return jnp.log(jnp.matmul(spectrum, filters) + QUIET)
 
 
 def _positive(values: Array) -> Array:
