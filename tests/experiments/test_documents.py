@@ -172,3 +172,18 @@ def test_the_page_on_points_gaussians_and_planes_shows_a_red_and_a_blue_one_and_
     # The photograph warped there shows the disc, half as bright, where the planes have it.
     disc = np.argwhere(np.abs(np.asarray(names['warped'].rgb)[..., 0] - 0.5) < 0.1)[:, 1].mean()
     assert disc == pytest.approx(np.argwhere((depths[1] > 1.5) & (depths[1] < 2.5))[:, 1].mean(), abs=0.5)
+
+
+def test_the_example_of_faces_opens_a_mouth_and_exports_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    blocks = re.findall(
+        r'^```python\n(.*?)^```', (ROOT / 'docs/faces_and_speech.md').read_text(), re.DOTALL | re.MULTILINE
+    )
+    (code,) = (block for block in blocks if 'procedural.face()' in block)
+    exec(compile(code, 'faces_and_speech.md', 'exec'), names)
+    assert names['marks'].shape == (68, 3)
+    opens = dict(zip(names['model'].names, np.asarray(names['opens'])))
+    assert opens['jawOpen'] > 1 and opens['mouthUpperUp_L'] > 0 and opens['eyeBlink_L'] == 0
+    assert (tmp_path / 'talk.glb').stat().st_size > 100_000
+    assert len((tmp_path / 'talk.csv').read_text().splitlines()) == 51
