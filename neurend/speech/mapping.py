@@ -1,7 +1,7 @@
 """From audio expressions to a new person's face model: the matrix that a person's own tracked film tells.
 
 The network hears the film; a linear map takes the audio expressions that it makes to the expressions that were tracked
-(Thies et al., "Neural Voice Puppetry", 2020). The map belongs to that network and to no other: it carries a fingerprint.
+(Thies et al., "Neural Voice Puppetry", 2020). The map belongs to that network alone: it carries a fingerprint.
 """
 
 import functools
@@ -137,7 +137,7 @@ def _descend(key: Key, audio: Array, wanted: Array, root: Array, epochs: int) ->
         matrix, moments = carry
         slope = jax.grad(loss)(matrix, audio[place], wanted[place])
         change, moments = optimizer.update(slope, moments, matrix)
-        return (matrix + change, moments), None
+        return (matrix + jnp.asarray(change), moments), None
 
     def epoch(k: Array, carry: tuple[Array, Any]) -> tuple[Array, Any]:
         order = jax.random.permutation(jax.random.fold_in(order_key, k), len(audio))
@@ -166,8 +166,7 @@ def save(path: str | os.PathLike[str], mapping: Mapping) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, 'wb') as file:
-            arrays = {'matrix': np.asarray(mapping.matrix), 'rest': np.asarray(mapping.rest)}
-            np.savez(file, **arrays, network=np.array(mapping.network))
+            np.savez(file, matrix=mapping.matrix, rest=mapping.rest, network=np.array(mapping.network))
     except OSError as error:
         raise InputError(f'mapping {target}: cannot be written ({error.strerror})') from error
 

@@ -1,0 +1,1 @@
+"""Neural Voice Puppetry (Thies et al., 2020): speech to expressions, trained on tracked films."""
