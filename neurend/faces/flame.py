@@ -243,7 +243,7 @@ def _masks(path: str | os.PathLike[str], count: int) -> dict[str, np.ndarray]:
 
 
 def _array(table: dict[str, Any], name: str, pattern: str, path: str | os.PathLike[str]) -> np.ndarray:
-    if name not in table:
+    if table.get(name) is None:
         raise checks.InputError(f'{path}: lacks {name}, expected it beside {", ".join(sorted(table))}')
     array = np.asarray(table[name])
     if array.dtype.kind not in 'biuf':

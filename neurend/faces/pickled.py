@@ -22,7 +22,7 @@ _MOST = 1 << 28  # entries of a sparse matrix once it is whole
 
 
 class _Kept:
-    """What a pickle makes, and the state that it sets."""
+    """What a pickle makes, and the state that it sets; of no value unless a kind below gives one."""
 
     def __init__(self, *arguments: Any):
         self.arguments = arguments
@@ -30,6 +30,9 @@ class _Kept:
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
+
+    def value(self) -> Any:
+        return None
 
 
 class _Array(_Kept):
@@ -92,12 +95,10 @@ class _SparseColumns(_Sparse):
 
 
 class _Chumpy(_Kept):
-    """An array that chumpy could differentiate; the state has it as x."""
+    """An array that chumpy could differentiate, which the state has as x; what it would have to compute has none."""
 
     def value(self) -> Any:
-        if not isinstance(self.state, dict) or 'x' not in self.state:
-            raise InputError('refused: a chumpy object other than an array. Save its values (.r) instead')
-        return _plain(self.state['x'])
+        return _plain(self.state['x']) if isinstance(self.state, dict) and 'x' in self.state else None
 
 
 class _Encoded(_Kept):
@@ -118,7 +119,8 @@ def read(path: str | os.PathLike[str], *, what: str = 'face model') -> dict[str,
         what: what it is to the user, for messages.
 
     Returns:
-        What it holds by name: arrays (sparse ones made whole), numbers, texts, lists and tables of such.
+        What it holds by name: arrays (sparse ones made whole), numbers, texts, lists and tables of such; None for what
+        chumpy would have to compute.
 
     Raises:
         InputError: the file is missing, cut short, of another kind, or its pickle asks for anything else.
@@ -142,10 +144,7 @@ def read(path: str | os.PathLike[str], *, what: str = 'face model') -> dict[str,
 
 def _plain(tree: Any) -> Any:
     if isinstance(tree, _Kept):
-        value = getattr(tree, 'value', None)
-        if value is None:
-            raise InputError('refused: an object without values')
-        return value()
+        return tree.value()
     if isinstance(tree, dict):
         return {str(key): _plain(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -178,7 +177,7 @@ class _Unpickler(pickle.Unpickler):
             kind = _Chumpy
         elif (module, name) == ('_codecs', 'encode'):
             kind = _Encoded
-        elif name == 'object' and module in ('__builtin__', 'builtins'):
+        elif name in ('object', 'set') and module in ('__builtin__', 'builtins'):
             kind = _Kept
         elif (module, name) == ('collections', 'OrderedDict'):
             return type('OrderedDict', (dict,), {})

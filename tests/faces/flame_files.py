@@ -20,7 +20,7 @@ class Ch:
         self.x = x
 
     def __getstate__(self):
-        return {'x': self.x, 'label': None}
+        return {'x': self.x, '_dirty_vars': set(), '_itr': None}
 
 
 class Python2(pickle._Pickler):  # writes bytes as Python 2's texts
