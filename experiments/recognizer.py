@@ -5,7 +5,7 @@ r"""Learns to write down speech, from recordings with their text or from sentenc
 
 A folder holds `name.wav` (or .flac) and `name.txt` with what is said, anywhere below it; every twentieth is held out.
 Without --data_dir sentences are synthesised, those held out being others. A causal network of convolutions with a
-quarter of a second of look-ahead gives 50 logits of letters a second; `load` gives it to others.
+fifth of a second of look-ahead gives 50 logits of letters a second; `load` gives it to others.
 
 Writes to the workdir, beside checkpoints, metrics and pictures: `stretches.npz`, the features that were learned from,
 which a second call reads again; `evaluation.txt` with the letter error rate of what was held out; `transcripts.txt`.
@@ -51,9 +51,9 @@ class NetworkConfig:
 
     width: int = 160
     hidden: int = 320
-    taps: int = 7
-    ahead: int = 1
-    dilations: tuple[int, ...] = (1, 1, 2, 2, 2, 2, 1, 1)
+    taps: int = 5
+    dilations: tuple[int, ...] = (1, 1, 2, 1, 2, 1, 2, 1)
+    ahead: tuple[int, ...] = (1, 1, 0, 1, 0, 1, 0, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Config:
     sentences: int = 6000
     held_out: int = 100
     seconds: float = 5.0
-    batch: int = 6
+    batch: int = 4
     beam: int = 8
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)

@@ -70,9 +70,14 @@ class Stream:
 
 
 class Listener:
-    """A recogniser of recordings; it compiles once."""
+    """A recogniser of recordings; it compiles once.
+
+    Attributes:
+        recognizer: what it listens with.
+    """
 
     def __init__(self, recognizer: Recognizer):
+        self.recognizer = recognizer
         self._compiled = Compiled(recognizer, _RECORDING)
 
     def logits(self, sound: Waveform) -> np.ndarray:

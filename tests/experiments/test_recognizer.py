@@ -46,7 +46,7 @@ def small(folder, workdir, steps):
         seconds=2.0,
         batch=8,
         beam=4,
-        network=NetworkConfig(width=16, hidden=16, taps=4, dilations=(1, 2)),
+        network=NetworkConfig(width=16, hidden=16, taps=3, dilations=(1, 1), ahead=(1, 1)),
         augment=AugmentConfig(0, 0, 0, 0, 0.5, 0, 0, 0),
         optimizer=OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-3, decay_steps=200),
         ema=0.9,
