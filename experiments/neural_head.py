@@ -99,20 +99,8 @@ def main(config: Config) -> evaluation.Table:
         raise checks.InputError(f'{config.data_dir}: all {count} frames are to learn from, expected some held out')
     given = config.data_dir or 'procedural head, no --data_dir given'
     app.say(f'{given}: {split} frames to learn from, {count - split} held out')
-    other, method = driver(config, head), build(config, head)
-    examples = examples_of(head, config.model.window)
-    state = loop.fit(
-        method,
-        shot_source(head, frames=config.frames, window=config.model.window),
-        workdir=config.workdir,
-        steps=config.run.steps,
-        seed=config.run.seed,
-        evaluation=examples[:: max(1, len(examples) // 4)][:4],
-        log_every=config.run.log_every,
-        evaluate_every=config.run.evaluate_every,
-        checkpoint_every=config.run.checkpoint_every,
-    )
-    state = jax.device_get(state)
+    other = driver(config, head)
+    method, state = learn(config, head)
     folder, draw = Path(config.workdir), drawer(head, method, state, config.model.window)
     sketch = artist(head, 'mesh', background=True, texels=config.mean_texture)
     drawn, results = sketch(head.performance), draw(part(head.performance, split, count))
@@ -133,6 +121,23 @@ def read(config: Config) -> TrackedHead:
         InputError: it cannot be read.
     """
     return tracked_or_toy(config.data_dir, face=config.face, size=config.size)
+
+
+def learn(config: Config, head: TrackedHead) -> tuple[Method, State]:
+    """Trains the method of a head, or goes on with an earlier run in the workdir; the state is on the host."""
+    method, examples = build(config, head), examples_of(head, config.model.window)
+    state = loop.fit(
+        method,
+        shot_source(head, frames=config.frames, window=config.model.window),
+        workdir=config.workdir,
+        steps=config.run.steps,
+        seed=config.run.seed,
+        evaluation=examples[:: max(1, len(examples) // 4)][:4],
+        log_every=config.run.log_every,
+        evaluate_every=config.run.evaluate_every,
+        checkpoint_every=config.run.checkpoint_every,
+    )
+    return method, jax.device_get(state)
 
 
 def build(config: Config, head: TrackedHead) -> Method:

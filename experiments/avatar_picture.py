@@ -1,0 +1,103 @@
+"""Pictures of an avatar: as many a second as two cores give, over any background, or in place of a film's mouth."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from experiments import spoken_face
+from experiments.face_drawing import unit
+from neurend.data.pairs import resize
+from neurend.data.tracked_head import Performance, TrackedHead
+from neurend.images import io
+from neurend.models.method import Method
+from neurend.models.neural_texture.deferred import Shot
+from neurend.models.state import State
+from neurend.typing import Array
+
+_THREADS = 2
+_AHEAD = 4  # frames drawn before they are asked for
+# Of the 68 landmarks: the jaw but for its ends, and the nostrils, around which the mouth lies.
+_JAW, _NOSTRILS = np.arange(2, 15), np.arange(31, 36)
+_SOFT = 0.06  # of the width of the jaw: how soft the border between film and picture is
+
+
+def frames(head: TrackedHead, method: Method, state: State, performance: Performance) -> Iterator[np.ndarray]:
+    """Draws a performance over the head's background: uint8 `[h w 3]` each, in order, as they are asked for."""
+    camera, behind = jax.tree.map(jnp.asarray, head.camera), unit(head.background)
+
+    @jax.jit
+    def drawn(state: State, expression: Array, pose: Array) -> Array:
+        rgb = method.render(state, Shot(camera, behind, (expression, pose))).rgb
+        return jnp.round(255 * jnp.clip(rgb, 0, 1)).astype(jnp.uint8)
+
+    state = jax.device_put(state)
+
+    def draw(frame: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        return np.asarray(drawn(state, *frame))
+
+    # One frame leaves a core idle in many of its operations; two at a time do not.
+    waiting: collections.deque[Future[np.ndarray]] = collections.deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for frame in zip(*performance):
+            waiting.append(pool.submit(draw, frame))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def over(head: TrackedHead, background: str) -> TrackedHead:
+    """The head before another background, a picture file, which is brought to its size.
+
+    Raises:
+        InputError: the picture cannot be read.
+    """
+    if not background:
+        return head
+    height, width = head.background.shape[:2]
+    return dataclasses.replace(head, background=resize(io.read(Path(background), channels=3), (width, height)))
+
+
+def dubbed(
+    head: TrackedHead, performance: Performance, places: np.ndarray, pictures: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Puts the lower faces of pictures into frames of the head's film: uint8 `[h w 3]` each.
+
+    Args:
+        head: whose film.
+        performance: of the pictures.
+        places: `[t]`, the film's frames whose poses and upper faces the pictures have.
+        pictures: uint8 `[h w 3]`.
+    """
+    own = Performance(*(each[places] for each in head.performance))
+    marks = [spoken_face.project(head, *each) for each in (performance, own)]
+    height, width = head.background.shape[:2]
+    for k, (place, picture) in enumerate(zip(places, pictures)):
+        mask = np.maximum(*(lower_face(each[k], width, height) for each in marks))[..., None]
+        film = head.images[place].astype(np.float32)
+        yield np.round(film + mask * (picture - film)).astype(np.uint8)
+
+
+def lower_face(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Where the mouth of a face with landmarks `[68 2]`, in pixels, moves what is seen: `[h w]`, 1 there, 0 elsewhere.
+
+    The hull of jaw and nostrils, a little larger than these, with a soft border.
+    """
+    ring = np.concatenate([landmarks[_JAW], landmarks[_NOSTRILS][::-1]])
+    middle, across = ring.mean(0), np.ptp(landmarks[_JAW, 0])
+    ring = middle + (ring - middle) * 1.1
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.zeros((height, width), bool)
+    # A ray to the right crosses the outline an odd number of times from within.
+    for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0)):
+        crosses = (y0 > y) != (y1 > y)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return ndimage.gaussian_filter(inside.astype(np.float32), _SOFT * across)
