@@ -12,12 +12,13 @@ from neurend.speech.expression import Audio2Expression
 from neurend.typing import PyTree
 
 _LETTERS = 29
-_LAYERS = {
+LAYERS = {
     **{f'encoder/convolution_{k}': f'convNet.{2 * k}' for k in range(4)},
     **{f'dense_{k}': f'fullNet.{2 * k}' for k in range(3)},
     **{f'attention_{k}': f'attentionConvNet.{2 * k}' for k in range(5)},
     'weigh': 'attentionNet.0',
 }
+"""Names of the published modules by those of `Audio2Expression`."""
 
 
 def read(path: str | os.PathLike[str]) -> PyTree:
@@ -48,7 +49,7 @@ def read(path: str | os.PathLike[str]) -> PyTree:
         if kind == 'mapping':
             key, axes, shape = 'mapping', (0, 1, 2), (1, *leaf.shape)
         else:
-            key = f'{_LAYERS["/".join(parents)]}.{"weight" if kind == "kernel" else "bias"}'
+            key = f'{LAYERS["/".join(parents)]}.{"weight" if kind == "kernel" else "bias"}'
             # PyTorch's kernels are (out, in, *size); those over windows have a last axis of 1.
             axes = tuple(reversed(range(leaf.ndim)))
             shape = tuple(leaf.shape[axis] for axis in axes) + (1,) * key.startswith('convNet.') * (kind == 'kernel')
