@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +28,8 @@ _JAW, _NOSTRILS = np.arange(2, 15), np.arange(31, 36)
 _SOFT = 0.06  # of the width of the jaw: how soft the border between film and picture is
 
 
-def frames(head: TrackedHead, method: Method, state: State, performance: Performance) -> Iterator[np.ndarray]:
-    """Draws a performance over the head's background: uint8 `[h w 3]` each, in order, as they are asked for."""
+def drawer(head: TrackedHead, method: Method, state: State) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Makes a function that draws an expression `e` in a pose `4 4` over the head's background: uint8 `[h w 3]`."""
     camera, behind = jax.tree.map(jnp.asarray, head.camera), unit(head.background)
 
     @jax.jit
@@ -38,15 +38,17 @@ def frames(head: TrackedHead, method: Method, state: State, performance: Perform
         return jnp.round(255 * jnp.clip(rgb, 0, 1)).astype(jnp.uint8)
 
     state = jax.device_put(state)
+    return lambda expression, pose: np.asarray(drawn(state, expression, pose))
 
-    def draw(frame: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        return np.asarray(drawn(state, *frame))
 
+def frames(head: TrackedHead, method: Method, state: State, performance: Performance) -> Iterator[np.ndarray]:
+    """Draws a performance over the head's background: uint8 `[h w 3]` each, in order, as they are asked for."""
+    draw = drawer(head, method, state)
     # One frame leaves a core idle in many of its operations; two at a time do not.
     waiting: collections.deque[Future[np.ndarray]] = collections.deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         for frame in zip(*performance):
-            waiting.append(pool.submit(draw, frame))
+            waiting.append(pool.submit(draw, *frame))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
