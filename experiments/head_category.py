@@ -13,6 +13,7 @@ from experiments import ict_heads
 from neurend import checks
 from neurend.data import frames, posed
 from neurend.data.categories import Category
+from neurend.faces import ict
 from neurend.geometry import cameras as cameras_lib
 from neurend.geometry import transforms
 
@@ -65,8 +66,8 @@ def category(path: str | Path, count: int, *, views: int = 15, size: int = 64, s
         raise checks.InputError(
             f'count, views, size: got {count}, {views}, {size}, expected 1 at least and {_SPLIT} people at most'
         )
-    model = ict_heads.read(path)
-    faces, light, white = jnp.asarray(model['faces']), jnp.asarray(_LIGHT), jnp.ones(3)
+    model = ict.read(path)
+    faces, light, white = jnp.asarray(model.faces), jnp.asarray(_LIGHT), jnp.ones(3)
     draw = jax.jit(ict_heads.draw, static_argnames='size')
     first = frames.SPLITS.index(split) * _SPLIT
     seen, images = [], []

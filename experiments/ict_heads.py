@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurend import checks
 from neurend.data.head_looks import Look, Motion, look
 from neurend.data.heads import HeadClip
+from neurend.faces import blendshapes, ict
+from neurend.faces.blendshapes import FaceModel
 from neurend.geometry import cameras, clip, rotations, transforms, triangles
 from neurend.render import rasterize, texture
 from neurend.typing import Array
@@ -22,9 +23,11 @@ _FINE = 2  # pixels drawn per pixel of the picture, on either side
 _FIELD = 31.0  # centimetres that a picture shows at the middle of the head
 _DISTANCE = 90.0
 _PIVOT = np.array([0.0, 2.0, 0.0])  # about which the head turns; the middle of the picture
-# First vertices of the parts of the mesh.
-_SOCKET, _EYE_SOCKETS, _GUMS, _TEETH, _EYES = 11248, 13294, 14062, 17039, 21451
-_EYEBALLS = (slice(21451, 23021), slice(23021, 24591))  # irises lie behind corneas, which are painted here
+_SOCKET, _EYE_SOCKETS, _GUMS, _TEETH, _EYES = (
+    ict.PARTS[name][0] for name in ('mouth_inside', 'eye_sockets', 'gums', 'teeth', 'left_eyeball')
+)
+# Irises lie behind corneas, which are painted here.
+_EYEBALLS = tuple(slice(*ict.PARTS[name]) for name in ('left_eyeball', 'right_eyeball'))
 _MOVES = {
     'jaw': {'jawOpen': 0.7},
     'smile': {'mouthSmile_L': 0.9, 'mouthSmile_R': 0.9},
@@ -32,9 +35,6 @@ _MOVES = {
     'blink': {'eyeBlink_L': 1.0, 'eyeBlink_R': 1.0},
     'pucker': {'mouthPucker': 0.9},
 }
-_KEYS = (
-    'vertices', 'faces', 'expression_names', 'expression_deltas', 'identity_deltas', 'landmarks68',
-)  # fmt: skip
 
 FilmFn = Callable[[int, Motion], HeadClip]
 """`(seed of the person, motion) -> clip`."""
@@ -44,21 +44,17 @@ def filming(path: str | Path, *, size: int) -> FilmFn:
     """A function that films somebody, whose shape and colours follow from a seed.
 
     Args:
-        path: `ict_face.npz`: neutral vertices, faces, deltas of expressions and identities in centimetres, landmarks.
+        path: of the model, see `neurend.faces.ict.read`.
         size: width and height of pictures, in pixels.
 
     Raises:
         InputError: the file is missing or is none of these.
     """
-    model = read(path)
-    faces = jnp.asarray(model['faces'])
-    names = model['expression_names'].tolist()
-    moves = np.zeros((len(_MOVES), len(names)), np.float32)
-    for row, move in enumerate(_MOVES.values()):
-        for name, weight in move.items():
-            moves[row, names.index(name)] = weight
-    deltas = jnp.asarray(np.tensordot(moves, model['expression_deltas'].astype(np.float32), 1))
-    points = jnp.asarray(model['landmarks68'])
+    model = ict.read(path)
+    faces = jnp.asarray(model.faces)
+    moves = np.stack([blendshapes.coefficients(model.names, move) for move in _MOVES.values()])
+    deltas = jnp.asarray(np.tensordot(moves, model.expressions, 1))
+    points = jnp.asarray(model.landmarks)
     draw = functools.partial(jax.jit(_draw, static_argnames='size'), deltas, faces, points, size=size)
 
     def film(seed: int, moving: Motion) -> HeadClip:
@@ -75,25 +71,11 @@ def filming(path: str | Path, *, size: int) -> FilmFn:
     return film
 
 
-def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of the face model's file by name.
-
-    Raises:
-        InputError: the file is missing or is none of these.
-    """
-    with np.load(checks.file(path, 'face model'), allow_pickle=False) as content:
-        missing = [key for key in _KEYS if key not in content]
-        if missing:
-            raise checks.InputError(f'face model {path}: lacks {", ".join(missing)}; expected an ict_face.npz')
-        return {key: content[key] for key in _KEYS}
-
-
-def somebody(model: dict[str, np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
+def somebody(model: FaceModel, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Vertices `[V 3]` at rest, in centimetres, and colours `[V 3]` of the person that a seed stands for."""
-    neutral, shapes = (model[key].astype(np.float32) for key in ('vertices', 'identity_deltas'))
-    coefficients = np.random.default_rng((seed, 4)).normal(size=len(shapes)).astype(np.float32)
-    colors = paint(neutral, model['landmarks68'], look(seed))
-    return neutral + np.tensordot(coefficients, shapes, 1), colors
+    coefficients = np.random.default_rng((seed, 4)).normal(size=len(model.identity)).astype(np.float32)
+    colors = paint(model.template, model.landmarks, look(seed))
+    return model.template + np.tensordot(coefficients, model.identity, 1), colors
 
 
 def moving_to(angles: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

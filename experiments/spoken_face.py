@@ -12,6 +12,7 @@ from experiments.toy_head import toy_head
 from neurend import checks
 from neurend.data import tracked_head
 from neurend.data.tracked_head import TrackedHead
+from neurend.faces import procedural
 from neurend.geometry import cameras, grids
 from neurend.images import resample, statedict
 from neurend.typing import Array
@@ -121,14 +122,14 @@ def spoken_face(head: TrackedHead, windows: np.ndarray, size: int) -> SpokenFace
 
 
 def babble(head: TrackedHead) -> np.ndarray:
-    """Features of speech `[m 16 12]` that tell of the first three expressions of `toy_head`, its mouth, and no other.
+    """Features of speech `[m 16 12]` that tell of the expressions of the mouth of `toy_head`, and of no other.
 
     Each row, 50 a second, is a smooth function of the expressions at its time, in the manner of a recogniser's outputs;
     row 8 is the frame's.
     """
     random = np.random.default_rng(0)
-    mouth = head.performance.expressions[:, :3].astype(np.float64)
-    gains, offsets = 2 * random.normal(size=(3, _COEFFICIENTS)), random.normal(size=_COEFFICIENTS)
+    mouth = head.performance.expressions[:, : procedural.SPOKEN].astype(np.float64)
+    gains, offsets = 2 * random.normal(size=(procedural.SPOKEN, _COEFFICIENTS)), random.normal(size=_COEFFICIENTS)
     times = np.arange(len(mouth))[:, None] + (np.arange(_ROWS) - 8)[None] * (head.fps / _RATE)
     heard = np.stack([np.interp(times, np.arange(len(mouth)), each) for each in mouth.T], axis=-1)
     return np.tanh(heard @ gains + offsets).astype(np.float32)

@@ -17,10 +17,11 @@ NAMES = (
     'mouthLowerDown_L', 'mouthLowerDown_R', 'mouthPress_L', 'mouthPress_R', 'eyeBlink_L', 'eyeBlink_R',
     'browInnerUp_L', 'browInnerUp_R', 'browOuterUp_L', 'browOuterUp_R',
 )  # fmt: skip
-_SPOKEN = 11  # the first expressions move the mouth
+SPOKEN = 11
+"""How many of the expressions, the first ones, move the mouth."""
 _RADII = np.array([7.5, 11.0, 9.0])
 _MOUTH, _LIPS = np.array([0.0, -4.6]), np.array([2.4, 0.9])
-_EYES, _EYE, _IRIS, _PUPIL = np.array([[2.8, 2.0], [-2.8, 2.0]]), np.array([1.5, 0.8]), 0.6, 0.28  # left first
+_EYES, _EYE, _IRIS, _PUPIL = np.array([[2.8, 2.0], [-2.8, 2.0]]), np.array([1.5, 0.8]), 0.68, 0.24  # left first
 _BROWS, _BROW = np.array([[2.8, 4.0], [-2.8, 4.0]]), np.array([1.7, 0.6])
 _AROUND, _SKIN_RINGS, _LIP, _POCKET = 72, 40, 4, 4  # points of a ring; rings before the slit, of lips, of all skin
 _EYE_ROWS, _EYE_AROUND, _LID_ROWS, _COLUMNS = 9, 32, 7, 17
@@ -28,7 +29,7 @@ _OPEN, _HINGE = 0.3, 1.0  # radians that the jaw turns by; z of its axis
 _COLORS = {
     'skin': (0.85, 0.65, 0.52), 'hair': (0.25, 0.15, 0.1), 'brows': (0.3, 0.2, 0.15), 'lips': (0.7, 0.25, 0.25),
     'mouth_inside': (0.2, 0.05, 0.05), 'teeth': (0.92, 0.92, 0.88), 'eyeballs': (0.95, 0.95, 0.95),
-    'iris': (0.2, 0.4, 0.6), 'pupil': (0.03, 0.03, 0.03), 'lids': (0.78, 0.57, 0.46),
+    'iris': (0.15, 0.4, 0.7), 'pupil': (0.03, 0.03, 0.03), 'lids': (0.78, 0.57, 0.46),
 }  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def face() -> FaceModel:
     expressions[NAMES.index('jawOpen'), spans[2]] = _jaw(template[spans[2]])
     for eye, side, span in zip(_EYES, 'LR', spans[5:7]):
         expressions[NAMES.index(f'eyeBlink_{side}'), span] = _lid(eye, 1.0) - template[span]
-    ways = np.linalg.norm(expressions[:_SPOKEN], axis=-1).max(0)
+    ways = np.linalg.norm(expressions[:SPOKEN], axis=-1).max(0)
     masks['mouth'] = (masks['skin'] | masks['lips']) & (ways > 0.15)
     uvs = [np.array([[0.42, 0.5]]) + 0.41 * disc, *(_tile(piece[1], k) for k, piece in enumerate(pieces[1:]))]
     colors = np.zeros(template.shape, np.float32)

@@ -52,7 +52,7 @@ def test_bad_input(tmp_path):
     with pytest.raises(InputError, match='face model .*does not exist'):
         ict_heads.filming(tmp_path / 'ict_face.npz', size=16)
     np.savez(tmp_path / 'other.npz', vertices=np.zeros((3, 3)))
-    with pytest.raises(InputError, match='lacks faces'):
+    with pytest.raises(InputError, match='lacks identity_deltas'):
         ict_heads.filming(tmp_path / 'other.npz', size=16)
 
 

@@ -4,6 +4,7 @@ import pytest
 from experiments import head_category, prepare_category
 from neurend.checks import InputError
 from neurend.data import deepvoxels, scenes, shepard_metzler, srn_folders
+from neurend.faces import ict
 from neurend.geometry import cameras
 
 
@@ -59,7 +60,7 @@ def test_heads_are_seen_from_around_by_their_cameras(data_root):
     covered = (heads.images.min(-1) < 250).mean((2, 3))
     assert (covered > 0.25).all() and (covered < 0.7).all()
     # A vertex at the top of the head is where the head ends in every picture, whatever the camera.
-    model = head_category.ict_heads.read(path)
+    model = ict.read(path)
     for k in range(2):
         vertices, _ = head_category.ict_heads.somebody(model, k)
         world = (vertices - head_category._MIDDLE) / head_category._UNIT

@@ -11,6 +11,7 @@ from experiments.toy_head import toy_head
 from experiments.translation import RunConfig
 from neurend import config
 from neurend.checks import InputError
+from neurend.faces import procedural
 from neurend.images import io, video
 from neurend.models.reenactment.atvg_method import TalkingFaceConfig
 from neurend.models.reenactment.atvg_speech import SpeechConfig
@@ -82,7 +83,7 @@ def test_features_are_standardised_by_frames_to_learn_from_and_tell_of_the_mouth
     np.testing.assert_allclose(learned.std((0, 1)), 1, atol=1e-3)
     babble = spoken_face.babble(head)
     expressions = head.performance.expressions.copy()
-    expressions[:, 3:] = 0.5  # brows
+    expressions[:, procedural.SPOKEN :] = 0.5  # lids and brows
     silent = head.performance._replace(expressions=expressions)
     changed = dataclasses.replace(head, performance=silent)
     np.testing.assert_array_equal(spoken_face.babble(changed), babble)
