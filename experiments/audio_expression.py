@@ -79,7 +79,7 @@ class Config:
     batch: int = 16
     moments: int = 16
     model: PuppetryConfig = dataclasses.field(
-        default_factory=lambda: PuppetryConfig(spread=0.01, loss=LossConfig('l2', 1, 0, 1))
+        default_factory=lambda: PuppetryConfig(spread=0.01, loss=LossConfig('rms', 1000, 0, 1000))
     )
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig('adamw', 3e-3, 1e-3, weight_decay=0.3)
