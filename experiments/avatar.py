@@ -29,7 +29,7 @@ from tqdm import tqdm
 from experiments import avatar_picture, avatar_report, avatar_script, avatar_speech, neural_head, trained
 from experiments.avatar_speech import Speaker, SpeechConfig
 from experiments.espeak import Voice
-from experiments.toy_head import toy_head
+from experiments.toy_speech import speaking_head
 from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from neurend import app, checks
 from neurend.data import tracked_head
@@ -189,10 +189,7 @@ def read(config: Config) -> tuple[TrackedHead, np.ndarray]:
         InputError: something cannot be read or does not fit.
     """
     if not config.data_dir:
-        from experiments.spoken_face import babble
-
-        head = toy_head(size=config.size)
-        return head, babble(head)
+        return speaking_head(size=config.size)
     head = tracked_head.read(config.data_dir, face=config.face or None, size=config.size)
     path = Path(config.data_dir) / 'tracking.npz'
     tracking = statedict.read(path, what='tracking')

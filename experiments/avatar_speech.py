@@ -8,20 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import audio_expression, trained
 from experiments.translation import RunConfig
 from neurend import app, checks
 from neurend.data import expression_batches
 from neurend.data.expression_batches import Spoken
-from neurend.data.tracked_head import FaceMesh, TrackedHead
+from neurend.data.tracked_head import PARTS, FaceMesh, TrackedHead
 from neurend.models.puppetry import method as puppetry
 from neurend.models.puppetry.config import PuppetryConfig
 from neurend.speech import expression, expression_losses, mapping, released
-from neurend.speech.expression_losses import Space
+from neurend.speech.expression_losses import LossConfig, Space
 from neurend.speech.mapping import Mapping
 from neurend.train import loop, step
 from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
-from neurend.typing import Array, PyTree
+from neurend.typing import Array, Key, PyTree, Source
 
 Letters = Literal['probabilities', 'logits']
 _SPOKEN = ('jaw', 'mouth', 'tongue', 'cheekPuff')
@@ -37,6 +38,8 @@ class SpeechConfig:
         letters: what it hears: 'probabilities' of letters, which add up to 1 in each row, or the 'logits' themselves.
             Of a few seconds of speech it learns more by the first: what is unlikely is near 0, however unlikely.
         model: the network and its losses.
+        mixed: whether each stretch is blended with another, speech and face by the same random share (mixup, Zhang et
+            al., 2018), for networks that are to learn from a few seconds.
         batch: stretches of film in a batch.
         moments: consecutive frames of a stretch.
         optimizer: its rates.
@@ -48,15 +51,18 @@ class SpeechConfig:
     MAY_CHANGE: ClassVar[tuple[str, ...]] = ('strength',)
 
     letters: Letters = 'probabilities'
-    model: PuppetryConfig = dataclasses.field(default_factory=lambda: PuppetryConfig(noise=1.0, spread=0.1))
-    batch: int = 8
-    moments: int = 8
+    model: PuppetryConfig = dataclasses.field(
+        default_factory=lambda: PuppetryConfig(noise=0.3, spread=0.1, loss=LossConfig('rms', 1000, 0, 10000))
+    )
+    mixed: bool = True
+    batch: int = 16
+    moments: int = 6
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4)
     )
     ema: float = 0.99
     strength: float = 0.01
-    run: RunConfig = dataclasses.field(default_factory=lambda: RunConfig(steps=600, evaluate_every=0))
+    run: RunConfig = dataclasses.field(default_factory=lambda: RunConfig(steps=1800, evaluate_every=0))
 
 
 class Speaker(NamedTuple):
@@ -107,11 +113,11 @@ def hear(windows: np.ndarray, letters: Letters) -> np.ndarray:
 
 
 def space(mesh: FaceMesh, names: tuple[str, ...]) -> Space:
-    """Where expressions of the mouth are compared: vertices, of which those near the lips count most."""
+    """Where expressions of the mouth are compared: vertices, of which those of the lips count most."""
     deltas, lips = mesh.deltas[mouth(names)], mesh.vertices[mesh.landmarks[_LIPS]]
     nearest = np.min([np.linalg.norm(mesh.vertices - point[None], axis=-1) for point in lips], axis=0)
-    weights = np.exp(-((nearest / (0.5 * np.ptp(lips[:, 0]))) ** 2))
-    return expression_losses.vertex_space(_UNIT * deltas, weights)
+    weights = np.exp(-((nearest / (0.1 * np.ptp(lips[:, 0]))) ** 2)) * (mesh.parts == PARTS.index('skin'))
+    return expression_losses.vertex_space(_UNIT * deltas, weights, least=0.01)
 
 
 def learn(config: SpeechConfig, head: TrackedHead, windows: np.ndarray, workdir: str | Path) -> Speaker:
@@ -128,6 +134,10 @@ def learn(config: SpeechConfig, head: TrackedHead, windows: np.ndarray, workdir:
     """
     film = spoken(config.letters, head, windows)
     sizes = puppetry.scale([film.windows], [film.expressions], [0])
+    if config.letters == 'probabilities':
+        # All have the same unit: a letter that is rarely heard must not be the loudest.
+        spread = np.full_like(sizes.deviation, film.windows.std())
+        sizes = sizes._replace(deviation=spread)
     optimizer = make_optimizer(config.optimizer, steps=config.run.steps)
     stepper = step.stepper(optimizer, ema_decay=config.ema or None)
     method = puppetry.puppetry(config.model, space(head.mesh, head.names), sizes, stepper=stepper)
@@ -136,7 +146,7 @@ def learn(config: SpeechConfig, head: TrackedHead, windows: np.ndarray, workdir:
     )
     state = loop.fit(
         method,
-        source,
+        mixed(source) if config.mixed else source,
         workdir=workdir,
         steps=config.run.steps,
         seed=config.run.seed,
@@ -149,12 +159,31 @@ def learn(config: SpeechConfig, head: TrackedHead, windows: np.ndarray, workdir:
     return Speaker(puppetry.network(state), own, ahead, config.letters, _extremes(film))
 
 
+def mixed(source: Source) -> Source:
+    """Blends each stretch of a batch with another, by a random share of its own."""
+    draw = source.draw
+    assert draw is not None
+
+    def blend(key: Key, data: Any) -> Any:
+        draw_key, share_key = jax.random.split(key)
+        batch = draw(draw_key, data)
+        share = jax.random.uniform(share_key, (len(batch.windows), 1, 1))
+
+        def mix(values: Array) -> Array:
+            part = share.reshape(share.shape + (1,) * (values.ndim - 3))
+            return part * values + (1 - part) * values[::-1]
+
+        return batch.replace(windows=mix(batch.windows), expressions=mix(batch.expressions))
+
+    return Source(data=source.data, draw=blend)
+
+
 def adopt(config: SpeechConfig, network: str, head: TrackedHead, windows: np.ndarray, workdir: str | Path) -> Speaker:
     """Maps a network that was trained elsewhere, on raw logits, to the person; the map is kept in the workdir.
 
     Args:
         config: of which the strength of the regression is used.
-        network: a checkpoint of Neural Voice Puppetry (`.pth`), which was trained with look-ahead.
+        network: workdir of `experiments.audio_expression`, or a checkpoint of Neural Voice Puppetry (`.pth`).
         head, windows, workdir: see `learn`.
 
     Raises:
@@ -183,7 +212,11 @@ def read_network(path: str) -> tuple[PyTree, bool]:
     Raises:
         InputError: it cannot be read.
     """
-    return released.read(path), True
+    if not Path(path).is_dir():
+        return released.read(path), True
+    settings = trained.configuration(audio_expression.Config, path, 'experiments.audio_expression')
+    _, state = audio_expression.train(settings, audio_expression.read(settings))
+    return puppetry.network(jax.device_get(state)), settings.model.look_ahead
 
 
 def spoken(letters: Letters, head: TrackedHead, windows: np.ndarray) -> Spoken:
