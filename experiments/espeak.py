@@ -15,7 +15,7 @@ from neurend import checks
 from neurend.speech.audio import FULL, Waveform
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _DO_NOT_EXIT = 2, 1, 0x8000
-_ENDED, _PHONEME = 0, 7
+_ENDED, _WORD, _PHONEME = 0, 1, 7
 _RATE, _PITCH, _RANGE, _GAP = 1, 3, 4, 7
 _UTF8 = 1
 _STRESS = "',%=_:|"  # marks, not sounds
@@ -46,6 +46,20 @@ class Phoneme(NamedTuple):
     symbol: str
     start: float
     end: float
+
+
+class Spoken(NamedTuple):
+    """What was spoken.
+
+    Attributes:
+        sound: at espeak-ng's rate of 22050 samples a second.
+        phonemes: in order, pauses among them with the symbol ''.
+        words: of each word, or of a few spoken as one, its place in the text and when it begins, in seconds.
+    """
+
+    sound: Waveform
+    phonemes: list[Phoneme]
+    words: list[tuple[int, float]]
 
 
 class _Event(ctypes.Structure):
@@ -81,6 +95,7 @@ class _Library:
             raise checks.InputError('espeak-ng: its data cannot be read. Install the package espeak-ng again')
         self.samples: list[np.ndarray] = []
         self.events: list[tuple[str, int]] = []
+        self.words: list[tuple[int, int]] = []
         self._hear = _CALLBACK(self._heard)  # kept: the library calls it
         self.call.espeak_SetSynthCallback(self._hear)
 
@@ -89,7 +104,9 @@ class _Library:
             self.samples.append(np.ctypeslib.as_array(sound, (count,)).copy())
         k = 0
         while events[k].type != _ENDED:
-            if events[k].type == _PHONEME:
+            if events[k].type == _WORD:
+                self.words.append((events[k].text_position - 1, events[k].sample))
+            elif events[k].type == _PHONEME:
                 self.events.append((events[k].text.decode('utf-8', 'replace'), events[k].sample))
             k += 1
         return 0
@@ -100,12 +117,8 @@ def _library() -> _Library:
     return _Library()
 
 
-def speak(text: str, voice: Voice | None = None) -> tuple[Waveform, list[Phoneme]]:
+def speak(text: str, voice: Voice | None = None) -> Spoken:
     """Speaks a text.
-
-    Returns:
-        The sound, at espeak-ng's rate of 22050 samples a second, and its phonemes in order, pauses among them with the
-        symbol ''.
 
     Raises:
         InputError: espeak-ng is not installed, does not know the voice, or the text has nothing to speak.
@@ -116,10 +129,10 @@ def speak(text: str, voice: Voice | None = None) -> tuple[Waveform, list[Phoneme
     settings = {_RATE: voice.speed, _PITCH: voice.pitch, _RANGE: voice.range, _GAP: voice.gap}
     for parameter, value in settings.items():
         library.call.espeak_SetParameter(parameter, int(value), 0)
-    library.samples, library.events = [], []
+    library.samples, library.events, library.words = [], [], []
     data = text.encode() + b'\0'
     library.call.espeak_Synth(data, len(data), 0, 0, 0, _UTF8, None, None)
-    if not library.samples:
+    if not library.words:
         raise checks.InputError(f'text: got {text!r}, of which espeak-ng says nothing. Give words')
     samples = (np.concatenate(library.samples) / FULL).astype(np.float32)
     starts = [place / library.rate for _, place in library.events] + [len(samples) / library.rate]
@@ -128,7 +141,8 @@ def speak(text: str, voice: Voice | None = None) -> tuple[Waveform, list[Phoneme
         for (symbol, _), start, end in zip(library.events, starts, starts[1:])
         if end > start
     ]
-    return Waveform(samples, library.rate), found
+    words = [(place, sample / library.rate) for place, sample in library.words]
+    return Spoken(Waveform(samples, library.rate), found, words)
 
 
 def phonemes(text: str, voice: Voice | None = None) -> list[Phoneme]:
@@ -137,4 +151,4 @@ def phonemes(text: str, voice: Voice | None = None) -> list[Phoneme]:
     Raises:
         InputError: see `speak`.
     """
-    return speak(text, voice)[1]
+    return speak(text, voice).phonemes

@@ -21,7 +21,7 @@ from neurend.speech import audio
 from neurend.speech.audio import Waveform
 
 _ACCENTS = {
-    'en-us': 10, 'en-us-nyc': 2, 'en': 2, 'en-gb-x-rp': 2, 'en-gb-scotland': 1, 'en-029': 1, 'en-gb-x-gbclan': 1,
+    'en-us': 6, 'en-us-nyc': 1, 'en': 1, 'en-gb-x-rp': 1,
 }  # fmt: skip
 _SPEAKERS = (
     'f1 f2 f3 f4 f5 m1 m2 m3 m4 m5 m6 m7 m8 klatt klatt2 klatt3 klatt4 Alex Andy Annie Alicia Andrea adam anika aunty '
@@ -48,11 +48,17 @@ class Config:
 
 
 class Utterance(NamedTuple):
-    """A spoken sentence, at 16 kHz, and its text."""
+    """A spoken sentence.
+
+    Attributes:
+        sound: at 16 kHz.
+        text: in the alphabet.
+        times: float64 [letters], when each is spoken in seconds, those of a word at equal distances.
+    """
 
     sound: Waveform
     text: str
-    voice: Voice
+    times: np.ndarray
 
 
 def main(config: Config) -> None:
@@ -84,9 +90,10 @@ def utterances(count: int, *, seed: int, held_out: bool = False) -> Iterator[Utt
     """
     random = np.random.default_rng([seed, int(held_out)])
     for text in sentences.sentences(count, seed=seed, held_out=held_out):
-        voice = some_voice(random)
-        sound, _ = espeak.speak(text, voice)
-        yield Utterance(audio.resample(sound), text, voice)
+        spoken = espeak.speak(text, some_voice(random))
+        places, starts = zip(*spoken.words, (len(text), spoken.sound.duration))
+        times = np.interp(np.arange(len(text)) + 0.5, places, starts)
+        yield Utterance(audio.resample(spoken.sound), text, times)
 
 
 def some_voice(random: np.random.Generator) -> Voice:

@@ -26,7 +26,7 @@ from experiments.prepare_speech import utterances
 from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from neurend import app, checks
 from neurend.data import letter_batches
-from neurend.data.letter_batches import Packed
+from neurend.data.letter_batches import Packed, Utterance
 from neurend.images import statedict
 from neurend.models.letter_recognizer import Spoken, letter_recognizer, whole_seconds
 from neurend.models.method import Method
@@ -42,6 +42,7 @@ from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
 
 _EVERY = 20
+_ARRAYS = ('rows', 'count', 'labels', 'letters', 'spoken')
 _READ = 20000  # sentences of the grammar that the beam's model of letters has read
 
 
@@ -69,6 +70,7 @@ class Config:
         batch: stretches in a batch.
         beam: width of the beam with which transcripts are written; 0 for greedy ones alone.
         network: its shape.
+        timing: weight of the times of letters, where they are known; see `letter_recognizer`.
         augment: how speech is changed.
         optimizer: its rates.
         clip_norm: see `neurend.train.step.stepper`.
@@ -86,10 +88,11 @@ class Config:
     batch: int = 4
     beam: int = 8
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    timing: float = 1.0
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(
-            name='adam', learning_rate=2e-3, final_learning_rate=1e-4, delay_steps=100, b2=0.99
+            name='adam', learning_rate=3e-3, final_learning_rate=3e-4, delay_steps=100, b2=0.99
         )
     )
     clip_norm: float = 1.0
@@ -150,7 +153,7 @@ def build(config: Config) -> Method:
     """The method of a run."""
     optimizer = make_optimizer(config.optimizer, steps=config.run.steps)
     stepper = step.stepper(optimizer, clip_norm=config.clip_norm or None, ema_decay=config.ema or None)
-    return letter_recognizer(_network(config), stepper)
+    return letter_recognizer(_network(config), stepper, timing=config.timing)
 
 
 def stretches(config: Config) -> tuple[Packed, list[Spoken]]:
@@ -164,27 +167,29 @@ def stretches(config: Config) -> tuple[Packed, list[Spoken]]:
     if cache.is_file():
         found = statedict.read(cache, what='stretches')
         if str(found.get('made_of')) == made_of:
-            packed = Packed(found['rows'], found['count'], found['labels'], found['letters'], int(found['left_out']))
+            packed = Packed(*(found[name] for name in _ARRAYS), left_out=int(found['left_out']))
             return packed, _unpacked(found)
     if config.data_dir:
         pairs = recordings(config.data_dir)
         kept = [pair for k, pair in enumerate(pairs) if k % _EVERY != _EVERY - 1]
-        learned = _read(kept)
         others = pairs[_EVERY - 1 :: _EVERY]
-        held_out = [(path.stem, *each) for (path, _), each in zip(others, _read(others))]
-        total = len(kept)
+        learned, held_out, total = _read(kept), _read(others), len(kept)
+        names = [path.stem for path, _ in others]
     else:
-        learned = _spoken(config.sentences, config.run.seed, held_out=False)
-        spoken = _spoken(config.held_out, config.run.seed, held_out=True)
-        held_out = [(f'sentence {k:03d}', *each) for k, each in enumerate(spoken)]
-        total = config.sentences
+        learned, held_out = (
+            _spoken(count, config.run.seed, held_out=held_out)
+            for count, held_out in ((config.sentences, False), (config.held_out, True))
+        )
+        total, names = config.sentences, [f'sentence {k:03d}' for k in range(config.held_out)]
     rows = round(config.seconds * audio.RATE / SAMPLES)
     heard = _heard()
     packed = letter_batches.pack(
-        ((samples, text.encode(said)) for samples, said in tqdm(learned, total=total, desc='listening', unit='clip')),
+        tqdm(learned, total=total, desc='listening', unit='clip'),
         heard, rows=rows, samples=SAMPLES, tail=TAIL,
     )  # fmt: skip
-    examples = [Spoken(name, _rows(heard, samples, rows), text.normalize(said)) for name, samples, said in held_out]
+    examples = [
+        Spoken(name, _rows(heard, each.samples, rows), text.decode(each.classes)) for name, each in zip(names, held_out)
+    ]
     counts = [len(each.rows) for each in examples]
     arrays: dict[str, Any] = packed._asdict() | {
         'made_of': made_of,
@@ -269,14 +274,14 @@ def _network(config: Config) -> LetterNetwork:
     return LetterNetwork(**dataclasses.asdict(config.network))
 
 
-def _spoken(count: int, seed: int, *, held_out: bool) -> Iterator[tuple[np.ndarray, str]]:
+def _spoken(count: int, seed: int, *, held_out: bool) -> Iterator[Utterance]:
     for each in utterances(count, seed=seed, held_out=held_out):
-        yield each.sound.samples, each.text
+        yield Utterance(each.sound.samples, text.encode(each.text), audio.RATE * each.times)
 
 
-def _read(pairs: Iterable[tuple[Path, str]]) -> Iterator[tuple[np.ndarray, str]]:
+def _read(pairs: Iterable[tuple[Path, str]]) -> Iterator[Utterance]:
     for path, said in pairs:
-        yield audio.resample(audio.read(path)).samples, said
+        yield Utterance(audio.resample(audio.read(path)).samples, text.encode(said))
 
 
 def _heard() -> Callable[[np.ndarray], np.ndarray]:

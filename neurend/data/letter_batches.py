@@ -21,12 +21,28 @@ class LetterBatch:
         count: int32 `[n]`, rows that count; those behind are silence.
         labels: int32 `[n l]`, classes of letters.
         letters: int32 `[n]`, labels that count.
+        spoken: int32 `[n t]`, class of the letter that is spoken in a row, -1 where that is not known.
     """
 
     rows: Array
     count: Array
     labels: Array
     letters: Array
+    spoken: Array
+
+
+class Utterance(NamedTuple):
+    """Something said.
+
+    Attributes:
+        samples: float32 [s].
+        classes: int32 [k], of its letters.
+        places: float [k], samples at which they are spoken, or None where that is not known.
+    """
+
+    samples: np.ndarray
+    classes: np.ndarray
+    places: np.ndarray | None = None
 
 
 class Packed(NamedTuple):
@@ -40,11 +56,12 @@ class Packed(NamedTuple):
     count: np.ndarray
     labels: np.ndarray
     letters: np.ndarray
+    spoken: np.ndarray
     left_out: int = 0
 
 
 def pack(
-    spoken: Iterable[tuple[np.ndarray, np.ndarray]],
+    utterances: Iterable[Utterance],
     heard: Callable[[np.ndarray], np.ndarray],
     *,
     rows: int,
@@ -54,7 +71,7 @@ def pack(
     """Joins utterances, with a space between, to stretches of one length, so that little is computed in vain.
 
     Args:
-        spoken: samples float32 `[s]` and classes of letters int32 `[k]` of each utterance; drawn one by one.
+        utterances: drawn one by one.
         heard: `[rows samples + tail] -> [rows c]`, the features of a stretch.
         rows: of a stretch.
         samples: of a row.
@@ -63,35 +80,53 @@ def pack(
     Raises:
         InputError: no utterance fits.
     """
-    found: list[tuple[np.ndarray, int, np.ndarray]] = []
-    sound, text, left_out = np.zeros(0, np.float32), np.zeros(0, np.int32), 0
+    found: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
+    waiting: list[Utterance] = []
+    length = left_out = 0
 
     def close() -> None:
-        padded = np.zeros(rows * samples + tail, np.float32)
-        padded[: len(sound)] = sound
-        found.append((np.asarray(heard(padded), np.float16), -(-len(sound) // samples), text))
+        sound, spoken = np.zeros(rows * samples + tail, np.float32), np.full(rows, -1, np.int8)
+        place, texts = 0, []
+        for each in waiting:
+            sound[place : place + len(each.samples)] = each.samples
+            if each.places is not None:
+                there = np.clip((place + each.places) // samples, 0, rows - 1).astype(int)
+                # The letter nearest to each row from the first to the last.
+                inside = np.arange(there[0], there[-1] + 1)
+                nearest = np.abs(inside[:, None] - there[None]).argmin(1)
+                spoken[inside] = each.classes[nearest]
+            place += len(each.samples)
+            texts += [[0], each.classes]
+        text = np.concatenate(texts[1:]).astype(np.int32)
+        found.append((np.asarray(heard(sound), np.float16), -(-place // samples), text, spoken))
 
-    for said, classes in spoken:
+    for each in utterances:
+        said, classes = each.samples, each.classes
         repeated = int((classes[1:] == classes[:-1]).sum())
         # Each letter takes a row, and a blank comes between two of the same.
         if len(said) > rows * samples or len(classes) + repeated + 2 > len(said) // samples:
             left_out += 1
             continue
-        if len(sound) + len(said) > rows * samples:
+        if length + len(said) > rows * samples:
             close()
-            sound, text = said, classes
-            continue
-        text = np.concatenate([text, [0], classes]).astype(np.int32) if len(text) else classes
-        sound = np.concatenate([sound, said])
-    if not len(sound):
+            waiting, length = [], 0
+        waiting.append(each)
+        length += len(said)
+    if not waiting:
         raise checks.InputError(
             f'utterances: none fits, {left_out} are longer than {rows} rows or have more letters than rows. Cut them'
         )
     close()
-    longest = -(-max(len(text) for *_, text in found) // 8) * 8
-    labels = np.stack([np.pad(text, (0, longest - len(text))) for *_, text in found]).astype(np.int32)
-    counts, letters = (np.array(values, np.int32) for values in zip(*((c, len(text)) for _, c, text in found)))
-    return Packed(np.stack([each for each, *_ in found]), counts, labels, letters, left_out)
+    longest = -(-max(len(text) for _, _, text, _ in found) // 8) * 8
+    labels = np.stack([np.pad(text, (0, longest - len(text))) for _, _, text, _ in found])
+    return Packed(
+        np.stack([each for each, *_ in found]),
+        np.array([count for _, count, *_ in found], np.int32),
+        labels.astype(np.int32),
+        np.array([len(text) for _, _, text, _ in found], np.int32),
+        np.stack([spoken for *_, spoken in found]),
+        left_out,
+    )
 
 
 def letter_source(packed: Packed, *, batch: int, change: Callable[[Key, Array], Array] | None = None) -> Source:
@@ -112,8 +147,9 @@ def letter_source(packed: Packed, *, batch: int, change: Callable[[Key, Array], 
     def draw(key: Key, data: Any) -> LetterBatch:
         place_key, change_key = jax.random.split(key)
         places = jax.random.randint(place_key, (batch,), 0, total)
-        rows, *others = (jnp.asarray(each)[places] for each in data)
+        rows, count, labels, letters, spoken = (jnp.asarray(each)[places] for each in data)
         rows = rows.astype(jnp.float32)
-        return LetterBatch(rows if change is None else change(change_key, rows), *others)
+        rows = rows if change is None else change(change_key, rows)
+        return LetterBatch(rows, count, labels, letters, spoken.astype(jnp.int32))
 
-    return Source(data=packed[:4], draw=draw)
+    return Source(data=packed[:5], draw=draw)

@@ -35,7 +35,7 @@ class AugmentConfig:
     color: float = 0.8
     formants: float = 2.5
     tempo: float = 0.25
-    noise: float = 0.8
+    noise: float = 0.6
     echo: float = 0.4
     narrow: float = 0.3
     masks: int = 2

@@ -86,7 +86,9 @@ class LetterNetwork(nn.Module):
             mixed = nn.relu(nn.Dense(self.hidden, name=f'widen_{block}')(mixed))
             change = nn.Dense(self.width, name=f'narrow_{block}')(mixed)
             hidden = slices[self.taps - 1 - ahead] + change
-        logits = nn.Dense(STRIDE * CLASSES, name='letters')(nn.LayerNorm(name='norm')(hidden))
+        # All letters are alike at first: from an opinion of its own CTC may never find the sounds' own letters.
+        last = nn.Dense(STRIDE * CLASSES, kernel_init=nn.initializers.normal(0.02), name='letters')
+        logits = last(nn.LayerNorm(name='norm')(hidden))
         return logits.reshape(-1, sizes['t'], CLASSES), {'mean': mean, 'past': kept}
 
 

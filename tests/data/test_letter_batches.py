@@ -6,6 +6,7 @@ import pytest
 
 from neurend.checks import InputError
 from neurend.data import letter_batches
+from neurend.data.letter_batches import Utterance
 
 SIZES = {'rows': 10, 'samples': 4, 'tail': 2}
 
@@ -16,8 +17,9 @@ def heard(samples):
     return samples[:40].reshape(10, 4)[:, :1]
 
 
-def said(count, value, letters):
-    return np.full(count, value, np.float32), np.array(letters, np.int32)
+def said(count, value, letters, places=None):
+    known = None if places is None else np.array(places, float)
+    return Utterance(np.full(count, value, np.float32), np.array(letters, np.int32), known)
 
 
 def test_utterances_are_joined_with_a_space_between():
@@ -27,6 +29,11 @@ def test_utterances_are_joined_with_a_space_between():
     np.testing.assert_array_equal(packed.letters, [4, 1])
     np.testing.assert_array_equal(packed.labels[0, :4], [3, 0, 4, 5])
     assert packed.labels[1, 0] == 6 and packed.left_out == 0
+
+
+def test_letters_are_known_in_rows_from_their_first_to_their_last():
+    packed = letter_batches.pack([said(12, 1, [3]), said(20, 2, [4, 5], places=[5, 14])], heard, **SIZES)
+    np.testing.assert_array_equal(packed.spoken, [[-1, -1, -1, -1, 4, 4, 5, -1, -1, -1]])
 
 
 def test_what_does_not_fit_is_left_out():
@@ -44,5 +51,6 @@ def test_batches_hold_stretches_with_their_letters():
     np.testing.assert_array_equal(batch.rows[..., 0, 0] - 100, batch.labels[:, 0])
     assert batch.rows.shape == (5, 10, 1) and batch.rows.dtype == np.float32
     np.testing.assert_array_equal(batch.letters, 2)
+    np.testing.assert_array_equal(batch.spoken, -1)
     with pytest.raises(InputError, match='batch: got 0'):
         letter_batches.letter_source(packed, batch=0)

@@ -46,11 +46,11 @@ def small(folder, workdir, steps):
         seconds=2.0,
         batch=8,
         beam=4,
-        network=NetworkConfig(width=16, hidden=16, taps=3, dilations=(1, 1), ahead=(1, 1)),
-        augment=AugmentConfig(0, 0, 0, 0, 0.5, 0, 0, 0),
-        optimizer=OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-3, decay_steps=200),
+        network=NetworkConfig(width=24, hidden=48, taps=5, dilations=(1, 2), ahead=(1, 1)),
+        augment=AugmentConfig(0, 0, 0, 0, 0.2, 0, 0, 0),
+        optimizer=OptimizerConfig(learning_rate=5e-3, final_learning_rate=1e-3, decay_steps=300),
         ema=0.9,
-        run=RunConfig(steps, log_every=50, evaluate_every=0, checkpoint_every=0),
+        run=RunConfig(steps, log_every=100, evaluate_every=0, checkpoint_every=0),
     )
 
 
@@ -65,7 +65,7 @@ def test_a_language_of_tones_is_learned(tmp_path):
     folder, workdir = write_folder(tmp_path / 'sung', 80), tmp_path / 'run'
     app.write_record(small(folder, workdir, 100), workdir, 'config.flags')
     recognizer.main(small(folder, workdir, 100))
-    table = recognizer.main(small(folder, workdir, 200))
+    table = recognizer.main(small(folder, workdir, 300))
     assert list(table.rows) == [f'{k:03d}' for k in range(19, 80, 20)]
     assert table.baselines['all letters']['greedy'] <= 0.1
     said = (folder / '019.txt').read_text().strip(' .\n').lower()

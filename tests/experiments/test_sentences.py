@@ -22,7 +22,10 @@ def test_sentences_are_in_the_alphabet_and_those_held_out_are_others():
 
 @installed
 def test_sounds_come_with_their_times():
-    sound, found = espeak.speak('My baby had a big map.')
+    sound, found, words = espeak.speak('My baby had a big map.')
+    assert [place for place, _ in words] == [0, 3, 8, 12, 14, 18]
+    # Words begin with their first sound.
+    assert words[1][1] == pytest.approx(next(each.start for each in found if each.symbol == 'b'), abs=0.02)
     assert sound.rate == 22050 and 1 < sound.duration < 3
     assert [each.symbol for each in found if each.symbol in ('m', 'b', 'p')] == ['m', 'b', 'b', 'b', 'm', 'p']
     assert found[0].start == 0 and found[-1].end == pytest.approx(sound.duration)
