@@ -45,7 +45,7 @@ def listen(*, wav: str, logits: str, text: str, voice: espeak.Voice, listener: s
     """
     sound, said = None, ()
     if text:
-        sound, found = espeak.speak(text, voice)
+        sound, found, _ = espeak.speak(text, voice)
         said = tuple(found)
     elif wav:
         sound = audio.read(wav)
