@@ -20,6 +20,7 @@ folder for curves.
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -52,7 +53,8 @@ class Network:
         count = len(film.windows)
         self.per_epoch = count / (settings.batch * settings.moments)
         speech = audio_expression.speech_of(settings, [Film('speaker_a', film)], [count])
-        optimizer = optimizers.make(settings.optimizer, steps=round(epochs * self.per_epoch))
+        falls = dataclasses.replace(settings.optimizer, decay_steps=round(epochs * self.per_epoch))
+        optimizer = optimizers.make(falls, steps=falls.decay_steps)
         sizes = puppetry.scale([film.windows], [film.expressions], [0])
         method = puppetry.puppetry(
             settings.model, speech.space, sizes, stepper=steps.stepper(optimizer, ema_decay=settings.ema_decay)
