@@ -13,7 +13,7 @@ from neurend.speech import features
 from neurend.typing import Array, Key
 
 _CURVES = 5  # cosines of a random colour
-_CHANCES = 16  # uniform numbers for an example, without those of masks
+_CHANCES = 17  # uniform numbers for an example, without those of masks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,8 @@ class AugmentConfig:
     """How far speech is changed; 0 leaves it as it is, each.
 
     Attributes:
+        part: of the examples that are changed at all: who hears nothing plain learns several times more slowly. What
+            follows is of these.
         loudness: largest change, in nepers of energy (a factor of e).
         color: standard deviation of a smooth curve over the bands that is added to them, in nepers.
         formants: largest shift along the bands, in bands: other lengths of the vocal tract.
@@ -31,18 +33,19 @@ class AugmentConfig:
         masks: stretches of time, up to 0.2 seconds, and of bands, up to 6, hidden (Park et al., 2019), of each.
     """
 
-    loudness: float = 5.0
-    color: float = 0.8
-    formants: float = 2.5
-    tempo: float = 0.25
+    part: float = 0.5
+    loudness: float = 3.0
+    color: float = 0.6
+    formants: float = 2.0
+    tempo: float = 0.2
     noise: float = 0.6
     echo: float = 0.4
     narrow: float = 0.3
-    masks: int = 2
+    masks: int = 1
 
     def __post_init__(self):
         """Raises `InputError` for numbers out of range."""
-        for name in ('noise', 'echo', 'narrow', 'tempo'):
+        for name in ('part', 'noise', 'echo', 'narrow', 'tempo'):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f'{name}: got {getattr(self, name)}, expected a part of 1')
         if min(self.loudness, self.color, self.formants, self.masks) < 0:
@@ -62,7 +65,8 @@ def augment(key: Key, bands: Array, config: AugmentConfig) -> Array:
 
 def _one(bands: Array, chances: Array, curves: Array, noise: Array, config: AugmentConfig) -> Array:
     """Of one example `[t 40]`, by uniform and normal numbers drawn for it."""
-    tempo, formants, room, noisy, narrow, loudness = jnp.split(chances[:_CHANCES], (6, 7, 10, 12, 15))
+    tempo, formants, room, noisy, narrow, loudness, part = jnp.split(chances[:_CHANCES], (6, 7, 10, 12, 15, 16))
+    plain = bands
     if config.tempo:
         bands = _at(bands, _warped(tempo, len(bands), config.tempo))
     if config.formants:
@@ -78,7 +82,7 @@ def _one(bands: Array, chances: Array, curves: Array, noise: Array, config: Augm
     bands = bands + config.loudness * (2 * loudness[0] - 1)
     for each in chances[_CHANCES:].reshape(-1, 4):
         bands = _masked(each, bands)
-    return jnp.maximum(bands, jnp.log(features.QUIET))
+    return jnp.where(part[0] < config.part, jnp.maximum(bands, math.log(features.QUIET)), plain)
 
 
 def _at(rows: Array, places: Array) -> Array:

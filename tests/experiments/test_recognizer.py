@@ -47,7 +47,7 @@ def small(folder, workdir, steps):
         batch=8,
         beam=4,
         network=NetworkConfig(width=24, hidden=48, taps=5, dilations=(1, 2), ahead=(1, 1)),
-        augment=AugmentConfig(0, 0, 0, 0, 0.2, 0, 0, 0),
+        augment=AugmentConfig(0.5, 0, 0, 0, 0, 0.5, 0, 0, 0),
         optimizer=OptimizerConfig(learning_rate=5e-3, final_learning_rate=1e-3, decay_steps=300),
         ema=0.9,
         run=RunConfig(steps, log_every=100, evaluate_every=0, checkpoint_every=0),

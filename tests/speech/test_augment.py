@@ -10,7 +10,7 @@ from neurend.speech import augment
 from neurend.speech.augment import AugmentConfig
 
 NOTHING = {
-    'loudness': 0, 'color': 0, 'formants': 0, 'tempo': 0, 'noise': 0, 'echo': 0, 'narrow': 0, 'masks': 0,
+    'part': 1, 'loudness': 0, 'color': 0, 'formants': 0, 'tempo': 0, 'noise': 0, 'echo': 0, 'narrow': 0, 'masks': 0,
 }  # fmt: skip
 
 
@@ -24,6 +24,12 @@ def changed(seed=0, **only):
 
 def test_nothing_changes_nothing():
     np.testing.assert_array_equal(changed(), bands())
+
+
+def test_a_part_stays_plain():
+    same = [(changed(seed, loudness=3.0, part=0.5) == bands()).all((1, 2)) for seed in range(6)]
+    assert 2 < np.sum(same) < 16
+    np.testing.assert_array_equal(changed(loudness=3.0, noise=1.0, part=0.0), bands())
 
 
 def test_loudness_and_color_are_the_same_at_all_times():
