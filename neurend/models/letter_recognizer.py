@@ -44,7 +44,7 @@ def letter_recognizer(network: LetterNetwork, stepper: Stepper, *, timing: float
 
     Batches are `neurend.data.letter_batches.LetterBatch`es. The loss is that of `ctc.loss`, in nats a letter, and
     `timing` times the cross entropy of the letter spoken in each row where that is known, blanks not counted: CTC
-    alone is long in finding which sound is which letter, and lets letters come late. `render`
+    alone is long in finding which sound is which letter, and says nothing of when a letter comes. `render`
     takes rows `n t 80` and gives pictures of the probabilities of letters over time, and in `extras['logits']` the
     logits `n t 29`, as if silence followed. `evaluate` takes a `Spoken` and tells 'errors' and 'letter_error_rate' of
     its greedy transcript.

@@ -1,6 +1,7 @@
 """Other voices, microphones and rooms for the same speech, made of its mel bands while a recogniser learns."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -60,7 +61,7 @@ def augment(key: Key, bands: Array, config: AugmentConfig) -> Array:
     chances = jax.random.uniform(keys[0], (count, _CHANCES + 4 * config.masks))
     curves = jax.random.normal(keys[1], (count, 2, _CURVES))
     noise = jax.random.uniform(keys[2], (count, 2, length, features.BANDS), minval=1e-6)
-    return jax.vmap(lambda *drawn: _one(*drawn, config))(bands, chances, curves, noise)
+    return jax.vmap(functools.partial(_one, config=config))(bands, chances, curves, noise)
 
 
 def _one(bands: Array, chances: Array, curves: Array, noise: Array, config: AugmentConfig) -> Array:
