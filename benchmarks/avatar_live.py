@@ -107,7 +107,7 @@ def browse(server: live.Server, path: Path, *, browser: str, seconds: float) -> 
             process.terminate()
             process.wait()
     latencies = [each / 1000 for each in server.reports[: len(times)]]
-    return Seen([], latencies, [each - times[0] for each in times] if times else [], 0)
+    return Seen([], latencies, [each - times[0] for each in times] if times else [], server.dropped)
 
 
 def summary(seen: Seen, fps: float) -> dict[str, float]:

@@ -135,7 +135,7 @@ class Talk {
     element('dropped').textContent = this.lost + this.skipped;
     // The sound of a file is played when its picture is shown.
     this.delay.delayTime.setTargetAtTime(Math.min(9, at(0.5) / 1000), this.audio.currentTime, 0.5);
-    tell('/shown' + this.query, { latency_ms: this.unreported.splice(0) }).catch((error) => this.end(error));
+    tell('/shown' + this.query, { latency_ms: this.unreported.splice(0), dropped: this.lost + this.skipped }).catch((error) => this.end(error));
   }
 
   end(error) {

@@ -71,6 +71,11 @@ class Server(ThreadingHTTPServer):
         token: that requests must bear; '' for none, on this machine.
         quality: of the JPEG.
 
+    Attributes:
+        session: the talk, if one has begun.
+        reports: milliseconds from a frame's own sound to its picture, as the page of this talk has measured.
+        dropped: frames that it has not shown.
+
     Raises:
         InputError: an address that other machines reach, without leave or without a token; a token that could be
             guessed; or an address that cannot be had.
@@ -89,6 +94,7 @@ class Server(ThreadingHTTPServer):
         self.session: Session | None = None
         self.name_of_session = ''
         self.reports: list[float] = []
+        self.dropped = 0
         self._lock, self._slots = threading.Lock(), threading.BoundedSemaphore(_CONNECTIONS)
         try:
             super().__init__((host, port), Handler)
@@ -126,7 +132,7 @@ class Server(ThreadingHTTPServer):
         session = Session(self.show, rate, quality=self.quality)
         with self._lock:
             before, self.session = self.session, session
-            self.name_of_session, self.reports = secrets.token_urlsafe(16), []
+            self.name_of_session, self.reports, self.dropped = secrets.token_urlsafe(16), [], 0
             name = self.name_of_session
         if before is not None:
             before.close()
@@ -270,9 +276,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _shown(self) -> None:
         self._talk()
-        times = self._json().get('latency_ms')
+        told = self._json()
+        times, dropped = told.get('latency_ms'), told.get('dropped')
         if not isinstance(times, list) or not all(type(each) in (int, float) and 0 <= each < 1e6 for each in times):
             raise InputError('latency_ms: expected a list of milliseconds')
+        if type(dropped) is not int or dropped < 0:
+            raise InputError('dropped: expected a number of frames')
+        self.server.dropped = dropped
         if len(self.server.reports) + len(times) <= _REPORTED:
             self.server.reports.extend(times)
         self._send(HTTPStatus.NO_CONTENT, b'')

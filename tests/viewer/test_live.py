@@ -105,8 +105,8 @@ def test_sound_goes_in_and_frames_come_out(serve):
         frame, picture, dropped = next(seen)
         assert (frame, dropped, picture.shape) == (k, 0, (16, 24, 3))
         assert abs(int(picture.mean()) - 20 * (k + 1)) <= 2  # of its own sound
-    assert post(server, f'/shown?session={name}', {'latency_ms': [40, 41.5]})[0] == 204
-    assert server.reports == [40, 41.5]
+    assert post(server, f'/shown?session={name}', {'latency_ms': [40, 41.5], 'dropped': 2})[0] == 204
+    assert (server.reports, server.dropped) == ([40, 41.5], 2)
     assert post(server, f'/stop?session={name}', {})[0] == 204
     assert list(seen) == []
     assert post(server, f'/shown?session={name}', {'latency_ms': []})[0] == 410
@@ -252,8 +252,9 @@ def test_bad_requests_are_answered_and_the_talk_goes_on(serve):
         ('POST', '/start', b'{', JSON, 400),
         ('POST', '/start', b'[]', JSON, 400),
         ('POST', '/start', b'{"rate": true}', JSON, 400),
-        ('POST', f'/shown?session={name}', b'{"latency_ms": ["x"]}', JSON, 400),
-        ('POST', f'/shown?session={name}', b'{"latency_ms": [NaN]}', JSON, 400),
+        ('POST', f'/shown?session={name}', b'{"latency_ms": ["x"], "dropped": 0}', JSON, 400),
+        ('POST', f'/shown?session={name}', b'{"latency_ms": [NaN], "dropped": 0}', JSON, 400),
+        ('POST', f'/shown?session={name}', b'{"latency_ms": [1]}', JSON, 400),
     ]:
         try:
             found = ask(server, method, path, body, headers)[0]
