@@ -63,7 +63,7 @@ class PicturesConfig:
     batch: int = 8
     least: int = 200
     noise: float = 0.02
-    weight: float = 0.2
+    weight: float = 0.5
     rate: float = 1.0
     final: float = 0.05
     reach: float = 0.65
