@@ -147,7 +147,9 @@ class Server(ThreadingHTTPServer):
         with self._lock:
             session = self.session
             if session is None or session.closed or not same(name, self.name_of_session):
-                raise RefusedError(HTTPStatus.GONE, 'this talk has ended; begin another')
+                wrong = session is not None and session.problem is not None
+                why = 'something went wrong, see where the program runs' if wrong else 'begin another'
+                raise RefusedError(HTTPStatus.GONE, f'this talk has ended; {why}')
             return session
 
     def process_request(self, request: Any, client_address: Any) -> None:

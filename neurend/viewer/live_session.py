@@ -155,6 +155,7 @@ class Session:
             self._closed.set()
             for each in (self._sound, self._heard, self._drawn):
                 each.close()
+            raise  # to be read where the program runs
 
     def _hear(self) -> None:
         hear, offset, begin, following = self._first, 0, 0, 0

@@ -144,7 +144,8 @@ def test_a_slow_machine_leaves_frames_out_rather_than_falling_behind():
     assert session.closed and session.take() is None
 
 
-def test_what_goes_wrong_while_drawing_ends_the_talk():
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_what_goes_wrong_while_drawing_ends_the_talk(serve):
     def draw(frame, shown):
         raise RuntimeError('no paint')
 
@@ -153,6 +154,12 @@ def test_what_goes_wrong_while_drawing_ends_the_talk():
     assert session.take() is None
     assert session.closed and str(session.problem) == 'no paint'
     session.close()
+    server = serve(show()._replace(draw=draw))
+    name, sound = start(server), np.zeros(640, '<f4').tobytes()
+    ask(server, 'POST', f'/audio?session={name}&start=0', sound, FLOATS)
+    server.session.take(2)
+    status, _, told = ask(server, 'POST', f'/audio?session={name}&start=640', sound, FLOATS)
+    assert status == 410 and b'went wrong' in told
 
 
 def test_a_queue_keeps_the_newest():
