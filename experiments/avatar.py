@@ -111,6 +111,8 @@ class Config:
         given = [name for name in _DRIVERS if getattr(self, name)]
         if len(given) > 1 and given != ['wav', 'logits']:
             raise checks.InputError(f'--{", --".join(given)}: got {len(given)}, expected one of them')
+        if self.model.window > 1:
+            raise checks.InputError(f'--model.window: got {self.model.window}, expected 1: frames are drawn one by one')
         if self.dub and (self.motion or self.background):
             raise checks.InputError('--dub: keeps the film, expected neither --motion nor --background')
         if self.dub and not given:
@@ -233,7 +235,10 @@ def film(config: Config, avatar: Avatar) -> Film:
         wav=config.wav, logits=config.logits, text=config.text, voice=config.voice, listener=config.recognizer,
         fps=head.fps,
     )  # fmt: skip
-    lips = avatar.speaker(heard.windows)
+    windows = heard.windows
+    if not config.logits:  # another recogniser than the film's may have heard it
+        windows = avatar_speech.as_often(windows, avatar.windows[: head.train])
+    lips = avatar.speaker(windows)
     places = avatar_script.turning(len(base.expressions), len(lips))
     return Film(avatar_script.speak(head, lips, base, places), heard.sound, places)
 

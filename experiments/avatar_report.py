@@ -61,7 +61,7 @@ def mouth(head: TrackedHead, performance: Performance) -> Mouth:
     still = spoken_face.project(head, truth.expressions, pose)[:, _LIPS]
     reach = [np.linalg.norm(still[:, None, k] - still[None, :, k], axis=-1).max() for k in range(still.shape[1])]
     gaps = [head_motion.gap(head.mesh, each) for each in (performance, truth)]
-    moves = min(gap.std() for gap in gaps) > 0
+    moves = min(gap.std() / gap.max() for gap in gaps) > 1e-6
     correlation = float(np.corrcoef(np.stack(gaps))[0, 1]) if moves else 0.0
     return Mouth(np.linalg.norm(here - there, axis=-1).mean(-1), float(np.mean(reach)), correlation)
 
@@ -90,9 +90,9 @@ def report(avatar: Any, workdir: str, *, given: str) -> evaluation.Table:
         'tracked': truth,
     }
     mouths = {name: mouth(head, each) for name, each in performances.items()}
-    drawn = {name: _drawn(head, avatar.method, avatar.state, each) for name, each in performances.items()}
+    results = {name: drawn(head, avatar.method, avatar.state, each) for name, each in performances.items()}
     masks = head_motion.mouth_masks(head, truth)
-    found = {name: (psnr(head, each), psnr(head, each, masks)) for name, each in drawn.items()}
+    found = {name: (psnr(head, each), psnr(head, each, masks)) for name, each in results.items()}
     rows = {
         f'{split + k:04d}': {
             'psnr': found['heard'][0][k], 'psnr_masked': found['heard'][1][k], 'lips': mouths['heard'].error[k],
@@ -123,16 +123,17 @@ def report(avatar: Any, workdir: str, *, given: str) -> evaluation.Table:
     shown = np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).round().astype(int)
     truths = head.images[split:]
     pictures = [
-        [drawn['heard'][k], drawn['tracked'][k], truths[k], _error(drawn['heard'][k], truths[k])] for k in shown
+        [results['heard'][k], results['tracked'][k], truths[k], _error(results['heard'][k], truths[k])] for k in shown
     ]
     labels = [f'{split + k:04d}   {found["heard"][0][k]:.2f} dB' for k in shown]
     io.write(folder / 'contact_sheet.png', show.contact_sheet(pictures, columns=_COLUMNS, labels=labels))
     app.say(f'{folder}: evaluation.txt, evaluation.json, contact_sheet.png')
-    translation.write_video(folder / 'beside.mp4', [drawn['heard'], drawn['tracked'], list(truths)], fps=head.fps)
+    translation.write_video(folder / 'beside.mp4', [results['heard'], results['tracked'], list(truths)], fps=head.fps)
     return table
 
 
-def _drawn(head: TrackedHead, method: Method, state: State, performance: Performance) -> list[np.ndarray]:
+def drawn(head: TrackedHead, method: Method, state: State, performance: Performance) -> list[np.ndarray]:
+    """Pictures of a performance, uint8 `[h w 3]`."""
     return list(avatar_picture.frames(head, method, state, performance))
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import optimize, special
 
 from experiments import audio_expression, trained
 from experiments.translation import RunConfig
@@ -16,9 +17,10 @@ from neurend.data.expression_batches import Spoken
 from neurend.data.tracked_head import PARTS, FaceMesh, TrackedHead
 from neurend.models.puppetry import method as puppetry
 from neurend.models.puppetry.config import PuppetryConfig
-from neurend.speech import expression, expression_losses, mapping, released
+from neurend.speech import expression, expression_losses, mapping, released, text
 from neurend.speech.expression_losses import LossConfig, Space
 from neurend.speech.mapping import Mapping
+from neurend.speech.windows import CENTER
 from neurend.train import loop, step
 from neurend.train.optimizers import OptimizerConfig
 from neurend.train.optimizers import make as make_optimizer
@@ -110,6 +112,24 @@ def mouth(names: tuple[str, ...]) -> np.ndarray:
 def hear(windows: np.ndarray, letters: Letters) -> np.ndarray:
     """What a network hears of windows of logits `[t 16 l]`."""
     return np.asarray(windows, np.float32) if letters == 'logits' else np.asarray(_softmax(windows))
+
+
+def as_often(windows: np.ndarray, film: np.ndarray) -> np.ndarray:
+    """Windows of logits `[t 16 29]` whose blanks are as likely, on average, as in those of a film, `[m 16 29]`.
+
+    Recognisers differ in how often they say that they hear no letter, and lips would open less by one that says so
+    oftener than that of the film. The same number is added to all logits of the blank.
+    """
+    wanted = float(np.asarray(_softmax(film[:, CENTER]))[:, text.BLANK].mean())
+    wanted = min(max(wanted, 0.01), 0.99)
+    given = windows[:, CENTER].astype(np.float64)
+    others: Any = special.logsumexp(np.delete(given, text.BLANK, axis=1), axis=1)
+    # Of each row the blank's probability is a logistic function of what is added, so that the mean grows with it.
+    more = given[:, text.BLANK] - others
+    added: Any = optimize.brentq(lambda x: special.expit(more + x).mean() - wanted, -100, 100)
+    result = windows.copy()
+    result[..., text.BLANK] += np.float32(float(added))
+    return result
 
 
 def space(mesh: FaceMesh, names: tuple[str, ...]) -> Space:

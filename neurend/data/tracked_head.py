@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurend import checks
-from neurend.data import clips
+from neurend.data import backdrop, clips
 from neurend.data.pairs import pictures, resize
 from neurend.geometry import cameras, transforms
 from neurend.geometry.cameras import Camera
@@ -24,6 +24,7 @@ PARTS = ('skin', 'mouth', 'teeth', 'sclera', 'iris')
 _ICT = ((0, 'skin'), (11248, 'mouth'), (13294, 'skin'), (14062, 'mouth'), (17039, 'teeth'), (21451, 'sclera'))
 _ICT_EYES = ((21451, 23021), (23021, 24591))
 _IRIS = np.cos(np.radians(24))  # half its angle, seen from the middle of the eyeball
+_BEHIND, _MARGIN = 60, 4  # frames that a background is made of; pixels around the mesh
 _LAYOUT = 'The folder should hold frames/, background.png and tracking.npz'
 _FACE = 'Name the file of the ICT face model: `face`, in programs --face'
 
@@ -100,7 +101,8 @@ def read(
 ) -> TrackedHead:
     """Reads a filmed head that was tracked with the ICT face (Li et al. 2020).
 
-    The folder holds `frames/`, `background.png` and `tracking.npz` with `expressions` [t e], `expression_names` [e],
+    The folder holds `frames/`, `background.png`, which is made of the frames where it is missing (see `backdrop`), and
+    `tracking.npz` with `expressions` [t e], `expression_names` [e],
     `identity` [i], `head_to_world` [t 4 4], `camera_to_world` [4 4] (OpenGL axes), `intrinsics` [3 3], `fps`,
     `train_frames`, and the mesh: vertex k is vertex `mesh_vertex_source[k]` of the model, with `mesh_faces` [f 3] and
     `mesh_uvs` [v 2].
@@ -124,9 +126,7 @@ def read(
     names, performance = _performance(tracking, path)
     mesh = _mesh(model, tracking, names, model_path, path)
     clip = clips.read_frames(folder / 'frames')
-    background = io.read(folder / 'background.png', channels=3)
     count, height, width = clip.images.shape[:3]
-    checks.shape(f'{folder / "background.png"}', background, f'{height} {width} 3', 'It must match the frames')
     told = len(performance.expressions)
     if told != count:
         raise checks.InputError(f'{folder / "frames"}: {count} frames, {path} tells of {told}{_gap(folder / "frames")}')
@@ -136,6 +136,15 @@ def read(
     intrinsics = _get(tracking, 'intrinsics', '3 3', path).astype(np.float32)
     world_from_camera = transforms.opencv_from_opengl(jnp.asarray(_get(tracking, 'camera_to_world', '4 4', path)))
     images, scale = clip.images, np.ones(2, np.float32)
+    if (folder / 'background.png').is_file():
+        background = io.read(folder / 'background.png', channels=3)
+        checks.shape(f'{folder / "background.png"}', background, f'{height} {width} 3', 'It must match the frames')
+    else:
+        still = cameras.make(
+            world_from_camera, jnp.asarray(np.diagonal(intrinsics)[:2]), size=(width, height),
+            center=jnp.asarray(intrinsics[:2, 2]),
+        )  # fmt: skip
+        background = _behind(images, mesh, performance, still)
     if size is not None:
         images = np.stack([resize(image, (size, size)) for image in images])
         background, scale = resize(background, (size, size)), np.array([size / width, size / height], np.float32)
@@ -199,6 +208,17 @@ def _performance(tracking: Mapping[str, np.ndarray], path: Path) -> tuple[tuple[
     expressions = _get(tracking, 'expressions', f't {len(names)}', path).astype(np.float32)
     poses = _get(tracking, 'head_to_world', f'{len(expressions)} 4 4', path).astype(np.float32)
     return names, Performance(expressions, poses)
+
+
+def _behind(images: np.ndarray, mesh: FaceMesh, performance: Performance, camera: Camera) -> np.ndarray:
+    """What the frames show beside the head, of some evenly spread."""
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(_BEHIND, len(images))).round().astype(int))
+    placed = jax.jit(lambda *frame: cameras.project(camera, pose(mesh, *frame))[0])
+    height, width = images.shape[1:3]
+    marks = [np.asarray(placed(*(each[k] for each in performance))) for k in chosen]
+    return backdrop.backdrop(
+        images[chosen], np.stack([backdrop.hull(each, width, height) for each in marks]), margin=_MARGIN
+    )
 
 
 def _gap(folder: Path) -> str:
