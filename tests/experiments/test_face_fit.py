@@ -14,7 +14,7 @@ from neurend.images import io
 @pytest.mark.slow
 def test_the_embedded_face_is_tracked(tmp_path):
     config = face_fit.Config(
-        workdir=str(tmp_path), frames=10, size=64, pictures=PicturesConfig(batch=2, least=60), movie=False
+        workdir=str(tmp_path), frames=10, size=64, pictures=PicturesConfig(batch=2, least=60, weight=0.2), movie=False
     )
     report = face_fit.main(config)
     assert report['true_landmarks_px_pictures'] < 0.5
