@@ -19,7 +19,7 @@ from neurend.images import io
 T = TypeVar('T')
 Hearing = Callable[[np.ndarray], Iterable[tuple[int, Any]]]
 _PIECES = 50  # of sound that wait to be heard
-_FRAMES = 3  # that wait to be drawn, and to be sent
+_FRAMES = 2  # that wait to be drawn, and to be sent
 _DRAWING = 2  # at a time: one leaves a core idle in many of its operations
 
 
