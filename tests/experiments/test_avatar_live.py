@@ -11,9 +11,10 @@ from experiments import avatar, avatar_live, avatar_speech
 from experiments.avatar_live import Config
 from experiments.avatar_speech import Speaker
 from experiments.avatar_stream import Stream, by_letters, by_network
-from experiments.toy_head import toy_head
 from neurend.checks import InputError
+from neurend.data.tracked_head import Performance, TrackedHead
 from neurend.faces import procedural
+from neurend.geometry import cameras
 from neurend.speech.audio import Waveform
 from neurend.speech.expression import Audio2Expression
 from neurend.speech.mapping import Mapping
@@ -138,7 +139,13 @@ def test_pictures_follow_the_sound_through_the_server(letters, monkeypatch):
 
 
 def test_an_avatar_is_drawn_with_its_own_motion_and_a_mouth_that_is_heard(letters):
-    head = toy_head(6, 16, train=4)
+    rng = np.random.default_rng(2)
+    performance = Performance(
+        rng.normal(size=(6, len(procedural.NAMES))).astype(np.float32), rng.normal(size=(6, 4, 4)).astype(np.float32)
+    )
+    camera = jax.device_get(cameras.make(np.eye(4, dtype=np.float32), 16.0, size=(16, 16)))
+    pictures = np.zeros((6, 16, 16, 3), np.uint8)
+    head = TrackedHead(pictures, pictures[0], None, procedural.NAMES, performance, camera, 4)
     count = len(avatar_speech.mouth(head.names))
 
     def render(state, shot):
