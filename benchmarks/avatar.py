@@ -193,7 +193,7 @@ def films(settings: Config, person: Avatar, sounds: Path, listener: str) -> dict
     result: dict[str, float] = {}
     for path in sorted(sounds.glob('*.wav')):
         sound = audio.read(path)
-        hear.logits(sound)  # compiles
+        person.speaker(hear.windows(sound, person.head.fps))  # compiles
         began = time.process_time()
         found = hear.windows(sound, person.head.fps)
         person.speaker(found)
@@ -211,15 +211,18 @@ def films(settings: Config, person: Avatar, sounds: Path, listener: str) -> dict
     made = avatar.film(film, person)
     assert made.sound is not None
     result['duration_error'] = max(_written(film, person, made.sound.duration), result['duration_error'])
-    gap, fps = head_motion.gap(person.head.mesh, made.performance), person.head.fps
+    as_heard = avatar.film(dataclasses.replace(film, close=False), person)
+    for name, each in (('heard_gap_ratio', as_heard), ('closed_gap_ratio', made)):
+        gap, fps = head_motion.gap(person.head.mesh, each.performance), person.head.fps
 
-    def at(symbols: tuple[str, ...] | str) -> float:
-        times = [(each.start + each.end) / 2 for each in phonemes if each.symbol and each.symbol[0] in symbols]
-        return float(np.interp(times, np.arange(len(gap)) / fps, gap).mean())
+        def at(symbols: tuple[str, ...] | str, gap=gap, fps=fps) -> float:
+            times = [(each.start + each.end) / 2 for each in phonemes if each.symbol and each.symbol[0] in symbols]
+            return float(np.interp(times, np.arange(len(gap)) / fps, gap).mean())
 
-    closed, mean = at(CLOSED), float(gap.mean())
-    print(f'opening between the lips at m, b and p: {closed / mean:.3f} of the mean, at vowels {at(VOWELS) / mean:.3f}')
-    return result | {'closed_gap_ratio': closed / mean}
+        result[name] = at(CLOSED) / float(gap.mean())
+        print(f'{name}: at m, b and p lips are open by {result[name]:.3f} of the mean, at vowels ', end='')
+        print(f'{at(VOWELS) / float(gap.mean()):.3f}')
+    return result
 
 
 def _written(film: Config, person: Avatar, duration: float) -> float:

@@ -61,6 +61,7 @@ class Config:
         expressions: tracking.npz of a face whose expressions are to be had, or the folder with it.
         motion: tracking.npz of whoever moves head, eyes and brows; '' for the person's own film.
         dub: keep the film but for the lower face, from its first frame on.
+        close: let lips meet where m, b or p is heard in a sound, also where those of the film do not.
         background: picture to stand before; '' for the film's.
         output: .mp4 to write; '' for avatar.mp4 in the workdir.
         recognizer: workdir of `experiments.recognizer`, which hears `wav` and `text`.
@@ -75,7 +76,7 @@ class Config:
     """
 
     MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        *_DRIVERS, 'motion', 'dub', 'background', 'output', 'recognizer', 'audio_expression',
+        *_DRIVERS, 'motion', 'dub', 'close', 'background', 'output', 'recognizer', 'audio_expression',
         *(f'voice.{each.name}' for each in dataclasses.fields(Voice)),
         'speech.strength', *(f'speech.{name}' for name in RUN_MAY_CHANGE), *RUN_MAY_CHANGE,
     )  # fmt: skip
@@ -90,6 +91,7 @@ class Config:
     expressions: str = ''
     motion: str = ''
     dub: bool = False
+    close: bool = True
     background: str = ''
     output: str = ''
     recognizer: str = 'out/recognizer'
@@ -239,6 +241,8 @@ def film(config: Config, avatar: Avatar) -> Film:
     if not config.logits:  # another recogniser than the film's may have heard it
         windows = avatar_speech.as_often(windows, avatar.windows[: head.train])
     lips = avatar.speaker(windows)
+    if config.close and not config.logits:
+        lips = avatar_script.close(head, lips, avatar_script.closing(heard, head.fps))
     places = avatar_script.turning(len(base.expressions), len(lips))
     return Film(avatar_script.speak(head, lips, base, places), heard.sound, places)
 

@@ -3,16 +3,21 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
-from experiments import avatar_speech, espeak, recognizer, spoken_face
+from experiments import avatar_speech, espeak, head_motion, recognizer, spoken_face
 from neurend import app, checks
 from neurend.data import tracked_head
 from neurend.data.tracked_head import Performance, TrackedHead
 from neurend.speech import audio
+from neurend.speech import text as letters
 from neurend.speech import windows as letter_windows
 from neurend.speech.audio import Waveform
 
 _CLIPPED = 1e-3
+_CLOSED = ('m', 'b', 'p')
+_CLOSES = 0.08  # seconds in which lips close before such a sound, and open after it
+_NEAREST = 20  # one in so many frames
 
 
 class Heard(NamedTuple):
@@ -107,6 +112,28 @@ def speak(head: TrackedHead, lips: np.ndarray, base: Performance, places: np.nda
     expressions = base.expressions[places].copy()
     expressions[:, avatar_speech.mouth(head.names)] = lips
     return Performance(expressions, base.world_from_head[places])
+
+
+def closing(heard: Heard, fps: float) -> np.ndarray:
+    """How surely m, b or p is said in each frame, `[t]` in [0, 1]: by phonemes where they are known, or by letters."""
+    count = len(heard.windows)
+    if not heard.phonemes:
+        said = avatar_speech.hear(heard.windows, 'probabilities')[:, letter_windows.CENTER]
+        return ndimage.maximum_filter1d(said[:, [letters.LETTERS.index(each) for each in _CLOSED]].sum(1), 3)
+    time, weights = np.arange(count) / fps, np.zeros(count, np.float32)
+    for each in heard.phonemes:
+        if each.symbol in _CLOSED:
+            away = np.maximum(np.maximum(each.start - time, time - each.end), 0)
+            weights = np.maximum(weights, 0.5 + 0.5 * np.cos(np.pi * np.minimum(away / _CLOSES, 1)))
+    return weights
+
+
+def close(head: TrackedHead, lips: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Brings expressions of the mouth `[t m]` by parts `[t]` towards the mean of those of the film that close it."""
+    gaps = head_motion.gap(head.mesh, motion(head))
+    nearest = np.argsort(gaps)[: max(1, len(gaps) // _NEAREST)]
+    closed = head.performance.expressions[nearest][:, avatar_speech.mouth(head.names)].mean(0)
+    return lips + weights[:, None] * (closed[None] - lips)
 
 
 def reenact(head: TrackedHead, path: str, base: Performance) -> Performance:

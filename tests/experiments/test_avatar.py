@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import avatar, avatar_picture, avatar_report, avatar_script, avatar_speech, spoken_face
+from experiments import avatar, avatar_picture, avatar_report, avatar_script, avatar_speech, head_motion, spoken_face
 from experiments.avatar import Config
 from experiments.avatar_speech import SpeechConfig
+from experiments.espeak import Phoneme
 from experiments.toy_speech import speaking_head
 from experiments.translation import RunConfig
 from neurend import config
@@ -75,6 +76,28 @@ def test_another_film_moves_the_head_about_its_own_mean(film, tmp_path):
     np.testing.assert_array_equal(other.expressions, own.expressions)
     again = avatar_script.reenact(head, str(path), own)
     np.testing.assert_array_equal(again.expressions, own.expressions)
+
+
+def test_lips_meet_where_m_b_and_p_are_said(film):
+    head, windows = film
+    said = avatar_script.Heard(windows, None, (Phoneme('a', 0, 0.4), Phoneme('m', 0.4, 0.5), Phoneme('i', 0.5, 2.4)))
+    weights = avatar_script.closing(said, 25.0)
+    assert weights.shape == (60,) and weights[10:13].min() == 1 and not weights[:8].any() and not weights[15:].any()
+    lips = head.performance.expressions[:, avatar_speech.mouth(head.names)]
+    shut = avatar_script.close(head, lips, weights)
+    np.testing.assert_array_equal(shut[15:], lips[15:])
+    expressions = head.performance.expressions.copy()
+    expressions[:, avatar_speech.mouth(head.names)] = shut
+    before, after = (
+        head_motion.gap(head.mesh, head.performance._replace(expressions=each))
+        for each in (head.performance.expressions, expressions)
+    )
+    assert after[10:13].max() < np.quantile(before, 0.25)
+    # Without phonemes letters tell.
+    heard = avatar_script.closing(avatar_script.Heard(windows), 25.0)
+    letters = windows[:, 8].argmax(1)
+    closed = np.isin(letters, [text.LETTERS.index(each) for each in 'mbp'])
+    assert closed.any() and (heard[closed] > 0.9).all() and np.median(heard) < 0.1
 
 
 def test_dubbing_leaves_all_but_the_lower_face(film):
