@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 	    "$(PYTHON) is Python %d.%d, expected 3.11 to 3.13; name one with make PYTHON=python3.12" % v)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,faces,mesh,video,logging,notebooks]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,faces,mesh,video,audio,logging,notebooks]'
 	@touch $@
 
 demo: $(STAMP)

@@ -93,7 +93,8 @@ def surface(depth: np.ndarray, alpha: np.ndarray, step: float) -> np.ndarray:
     opaque = alpha > _OPAQUE
     near = ndimage.minimum_filter(np.where(opaque, depth, np.inf), 3)
     far = ndimage.maximum_filter(np.where(opaque, depth, -np.inf), 3)
-    return opaque & ndimage.binary_erosion(opaque, np.ones((3, 3))) & (far - near < 2 * step * depth)
+    inside = np.asarray(ndimage.binary_erosion(opaque, np.ones((3, 3))), bool)
+    return opaque & inside & (far - near < 2 * step * depth)
 
 
 if __name__ == '__main__':

@@ -102,7 +102,9 @@ def _found(face: np.ndarray) -> np.ndarray:
 
 
 def _pair(point: Any, path: Path) -> list[float]:
-    pair = [point.get('x'), point.get('y')] if isinstance(point, dict) else point[:2] if isinstance(point, list) else []
+    pair: list[Any] = (
+        [point.get('x'), point.get('y')] if isinstance(point, dict) else point[:2] if isinstance(point, list) else []
+    )
     if len(pair) != 2 or any(type(number) not in (int, float) for number in pair):
         raise checks.InputError(f'landmarks {path}: a point is no pair of numbers, expected x and y from 0 to 1')
     return pair
