@@ -76,16 +76,11 @@ def read(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
     Raises:
         InputError: PyAV is missing, or the file is missing, damaged or holds no video.
     """
-    av = _av()
-    file = checks.file(path, 'video')
-    try:
-        with av.open(str(file)) as container:
-            if not container.streams.video:
-                raise InputError(f'video {file}: holds no picture stream')
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format='rgb24')
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f'video {file}: cannot be decoded ({error}). Expected a whole video file') from error
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise InputError(f'video {path}: holds no picture stream')
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format='rgb24')
 
 
 def frame_rate(path: str | os.PathLike[str]) -> float:
@@ -94,15 +89,10 @@ def frame_rate(path: str | os.PathLike[str]) -> float:
     Raises:
         InputError: as `read`.
     """
-    av = _av()
-    file = checks.file(path, 'video')
-    try:
-        with av.open(str(file)) as container:
-            if container.streams.video and container.streams.video[0].average_rate:
-                return float(container.streams.video[0].average_rate)
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f'video {file}: cannot be opened ({error}). Expected a whole video file') from error
-    raise InputError(f'video {file}: states no frame rate')
+    with _opened(path) as container:
+        if container.streams.video and container.streams.video[0].average_rate:
+            return float(container.streams.video[0].average_rate)
+    raise InputError(f'video {path}: states no frame rate')
 
 
 def read_sound(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
@@ -114,22 +104,18 @@ def read_sound(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
         InputError: as `read`, or there is no sound.
     """
     av = _av()
-    file = checks.file(path, 'video')
-    try:
-        with av.open(str(file)) as container:
-            if not container.streams.audio:
-                raise InputError(f'video {file}: holds no sound')
-            rate = container.streams.audio[0].rate
-            resampler = av.AudioResampler(format='fltp', layout='mono', rate=rate)
-            samples: list[np.ndarray] = []
-            early = 0  # what the encoder put before the first sample
-            for frame in container.decode(audio=0):
-                if not samples and frame.pts is not None:
-                    early = max(0, -round(float(frame.pts * frame.time_base) * rate))
-                samples += [each.to_ndarray()[0] for each in resampler.resample(frame)]
-            return np.concatenate(samples)[early:].astype(np.float32), rate
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f'video {file}: cannot be decoded ({error}). Expected a whole video file') from error
+    with _opened(path) as container:
+        if not container.streams.audio:
+            raise InputError(f'video {path}: holds no sound')
+        rate = container.streams.audio[0].rate
+        resampler = av.AudioResampler(format='fltp', layout='mono', rate=rate)
+        samples: list[np.ndarray] = []
+        early = 0  # what the encoder put before the first sample
+        for frame in container.decode(audio=0):
+            if not samples and frame.pts is not None:
+                early = max(0, -round(float(frame.pts * frame.time_base) * rate))
+            samples += [each.to_ndarray()[0] for each in resampler.resample(frame)]
+        return np.concatenate(samples)[early:].astype(np.float32), rate
 
 
 def about(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -138,13 +124,20 @@ def about(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         InputError: as `read`.
     """
+    with _opened(path) as container:
+        return dict(container.metadata)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A video's container, whose errors, while it is read too, are one `InputError` with the file's name."""
     av = _av()
     file = checks.file(path, 'video')
     try:
         with av.open(str(file)) as container:
-            return dict(container.metadata)
+            yield container
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f'video {file}: cannot be opened ({error}). Expected a whole video file') from error
+        raise InputError(f'video {file}: cannot be decoded ({error}). Expected a whole video file') from error
 
 
 def _encode(
