@@ -33,7 +33,7 @@ from experiments.toy_speech import speaking_head
 from experiments.translation import RUN_MAY_CHANGE, RunConfig
 from neurend import app, checks
 from neurend.data import tracked_head
-from neurend.data.tracked_head import Performance, TrackedHead
+from neurend.data.tracked_head import Part, Performance, TrackedHead
 from neurend.images import statedict, video
 from neurend.models.method import Method
 from neurend.models.neural_texture.config import NeuralTextureConfig
@@ -61,6 +61,10 @@ class Config:
         expressions: tracking.npz of a face whose expressions are to be had, or the folder with it.
         motion: tracking.npz of whoever moves head, eyes and brows; '' for the person's own film.
         dub: keep the film but for the lower face, from its first frame on.
+        part: of the mesh that has the texture, 'head' or 'face', see `experiments.neural_head`.
+        hole: above 0 the person is drawn into the film's own frames, but for a hole about the mesh which
+            `model.inpaint` fills in: what moves beside the mesh, hair and shoulders, then is the film's. The factor of
+            the hole's published size. 0 for the background without the head.
         close: let lips meet where m, b or p is heard in a sound, also where those of the film do not.
         background: picture to stand before; '' for the film's.
         output: .mp4 to write; '' for avatar.mp4 in the workdir.
@@ -91,6 +95,8 @@ class Config:
     expressions: str = ''
     motion: str = ''
     dub: bool = False
+    part: Part = 'head'
+    hole: float = 0.0
     close: bool = True
     background: str = ''
     output: str = ''
@@ -119,6 +125,9 @@ class Config:
             raise checks.InputError('--dub: keeps the film, expected neither --motion nor --background')
         if self.dub and not given:
             raise checks.InputError(f'--dub: nothing is to be said, expected one of --{", --".join(_DRIVERS)}')
+        neural_head.check_hole(self.hole, self.model)
+        if self.hole and (self.motion or self.background):
+            raise checks.InputError('--hole: draws into the film, expected neither --motion nor --background')
         if self.output and Path(self.output).suffix.lower() != '.mp4':
             raise checks.InputError(f'--output: got {self.output!r}, expected a file that ends with .mp4')
 
@@ -157,7 +166,9 @@ def main(config: Config) -> evaluation.Table | None:
     """Learns, then writes a film of what is to be said, or the table and pictures of the frames held out."""
     avatar = learn(config)
     if not config.driven:
-        return avatar_report.report(avatar, config.workdir, given=config.data_dir or 'procedural head')
+        return avatar_report.report(
+            avatar, config.workdir, given=config.data_dir or 'procedural head', part=config.part
+        )
     write(config, avatar, film(config, avatar))
     return None
 
@@ -174,7 +185,9 @@ def learn(config: Config) -> Avatar:
         speaker = avatar_speech.adopt(config.speech, config.audio_expression, head, windows, folder)
     else:
         speaker = avatar_speech.learn(config.speech, head, windows, folder / 'speech')
-    return Avatar(head, windows, speaker, *neural_head.learn(texture(config), head))
+    picture = texture(config)
+    head = neural_head.around(picture, head)
+    return Avatar(head, windows, speaker, *neural_head.learn(picture, head))
 
 
 def load(workdir: str) -> Avatar:
@@ -213,6 +226,8 @@ def texture(config: Config) -> neural_head.Config:
         face=config.face,
         workdir=str(Path(config.workdir) / 'texture'),
         size=config.size,
+        part=config.part,
+        hole=config.hole,
         model=config.model,
         frames=config.frames,
         texture_optimizer=config.texture_optimizer,
@@ -250,7 +265,7 @@ def film(config: Config, avatar: Avatar) -> Film:
 def frames(config: Config, avatar: Avatar, film: Film) -> Iterator[np.ndarray]:
     """Draws a film: uint8 `[h w 3]` each, as they are asked for."""
     head = avatar_picture.over(avatar.head, config.background)
-    drawn = avatar_picture.frames(head, avatar.method, avatar.state, film.performance)
+    drawn = avatar_picture.frames(head, avatar.method, avatar.state, film.performance, film.places)
     return avatar_picture.dubbed(head, film.performance, film.places, drawn) if config.dub else drawn
 
 

@@ -135,13 +135,15 @@ def of_avatar(person: avatar.Avatar, letters: Compiled, *, motion: str = '', nam
         InputError: its network hears no letters, or the motion cannot be read.
     """
     head = person.head
+    if motion:
+        avatar_picture.keeps_film(head, 'motion')
     paint = avatar_picture.drawer(head, person.method, person.state)
     base = avatar_script.motion(head, motion)
 
     def draw(frame: int, lips: np.ndarray) -> np.ndarray:
         places = avatar_script.turning(len(base.expressions), 1, start=frame)
         spoken = avatar_script.speak(head, lips[None], base, places)
-        return paint(spoken.expressions[0], spoken.world_from_head[0])
+        return paint(spoken.expressions[0], spoken.world_from_head[0], int(places[0]))
 
     return _show(name, head.fps, head.background.shape, letters, by_network(person.speaker), draw)
 

@@ -13,6 +13,8 @@ from scipy import ndimage
 
 from experiments import spoken_face
 from experiments.face_drawing import unit
+from neurend import checks
+from neurend.data import tracked_shots
 from neurend.data.pairs import resize
 from neurend.data.tracked_head import Performance, TrackedHead
 from neurend.images import io
@@ -28,26 +30,32 @@ _JAW, _NOSTRILS = np.arange(2, 15), np.arange(31, 36)
 _SOFT = 0.06  # of the width of the jaw: how soft the border between film and picture is
 
 
-def drawer(head: TrackedHead, method: Method, state: State) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Makes a function that draws an expression `e` in a pose `4 4` over the head's background: uint8 `[h w 3]`."""
-    camera, behind = jax.tree.map(jnp.asarray, head.camera), unit(head.background)
+def drawer(head: TrackedHead, method: Method, state: State) -> Callable[[np.ndarray, np.ndarray, int], np.ndarray]:
+    """Makes a function that draws an expression `e` in a pose `4 4` over what is behind a frame: uint8 `[h w 3]`."""
+    camera = jax.tree.map(jnp.asarray, head.camera)
 
     @jax.jit
-    def drawn(state: State, expression: Array, pose: Array) -> Array:
-        rgb = method.render(state, Shot(camera, behind, (expression, pose))).rgb
+    def drawn(state: State, expression: Array, pose: Array, behind: Array) -> Array:
+        rgb = method.render(state, Shot(camera, unit(behind), (expression, pose))).rgb
         return jnp.round(255 * jnp.clip(rgb, 0, 1)).astype(jnp.uint8)
 
     state = jax.device_put(state)
-    return lambda expression, pose: np.asarray(drawn(state, expression, pose))
+
+    def draw(expression: np.ndarray, pose: np.ndarray, place: int) -> np.ndarray:
+        return np.asarray(drawn(state, expression, pose, tracked_shots.behind(head, np.array([place]))[0]))
+
+    return draw
 
 
-def frames(head: TrackedHead, method: Method, state: State, performance: Performance) -> Iterator[np.ndarray]:
-    """Draws a performance over the head's background: uint8 `[h w 3]` each, in order, as they are asked for."""
+def frames(
+    head: TrackedHead, method: Method, state: State, performance: Performance, places: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Draws a performance over what is behind frames `places` `[t]`: uint8 `[h w 3]` each, as they are asked for."""
     draw = drawer(head, method, state)
     # One frame leaves a core idle in many of its operations; two at a time do not.
     waiting: collections.deque[Future[np.ndarray]] = collections.deque()
     with ThreadPoolExecutor(_THREADS) as pool:
-        for frame in zip(*performance):
+        for frame in zip(*performance, places):
             waiting.append(pool.submit(draw, *frame))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
@@ -59,12 +67,21 @@ def over(head: TrackedHead, background: str) -> TrackedHead:
     """The head before another background, a picture file, which is brought to its size.
 
     Raises:
-        InputError: the picture cannot be read.
+        InputError: the picture cannot be read, or the head was learned among the frames themselves.
     """
     if not background:
         return head
+    keeps_film(head, 'background')
     height, width = head.background.shape[:2]
     return dataclasses.replace(head, background=resize(io.read(Path(background), channels=3), (width, height)))
+
+
+def keeps_film(head: TrackedHead, flag: str) -> None:
+    """Raises `InputError` where the head is drawn into its own frames, which another motion or background denies."""
+    if head.surroundings is not None:
+        raise checks.InputError(
+            f'--{flag}: the avatar is drawn into the frames of its film, expected none; train one without --hole'
+        )
 
 
 def dubbed(

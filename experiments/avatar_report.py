@@ -7,10 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import avatar_picture, avatar_script, avatar_speech, head_motion, spoken_face, translation
+from experiments import (
+    avatar_picture,
+    avatar_script,
+    avatar_speech,
+    head_motion,
+    spoken_face,
+    surroundings,
+    translation,
+)
 from experiments.face_drawing import unit
 from neurend import app
-from neurend.data.tracked_head import Performance, TrackedHead
+from neurend.data.tracked_head import Part, Performance, TrackedHead
 from neurend.images import io, metrics, show
 from neurend.models.method import Method
 from neurend.models.state import State
@@ -73,13 +81,14 @@ def psnr(head: TrackedHead, pictures: list[np.ndarray], masks: np.ndarray | None
     return np.array([float(_psnr(*each)) for each in zip(pictures, truths, chosen)])
 
 
-def report(avatar: Any, workdir: str, *, given: str) -> evaluation.Table:
+def report(avatar: Any, workdir: str, *, given: str, part: Part = 'head') -> evaluation.Table:
     """Draws the frames held out by their speech alone; prints and writes the table, a sheet and a video.
 
     Args:
         avatar: an `experiments.avatar.Avatar`.
         workdir: where they go.
         given: what the film is.
+        part: of the mesh that is drawn.
     """
     head, split = avatar.head, avatar.head.train
     places, truth = avatar_speech.mouth(head.names), held_out(head)
@@ -108,6 +117,7 @@ def report(avatar: Any, workdir: str, *, given: str) -> evaluation.Table:
         'frames': f'{given}, the last {len(head) - split} of {len(head)}, in their true poses',
         'method': f'speech to expressions of the mouth, neural texture, {int(avatar.state.step)} steps of it',
         'blinks and brows': 'of the frames to learn from, backwards: speech does not tell of them',
+        'background': 'known' if head.surroundings is None else surroundings.told(head),
         'psnr_masked': 'within the box of the lips, a third of its width larger on every side',
         'lips': 'mean distance of the 20 landmarks of the mouth from the tracked ones, pixels',
         **{
@@ -116,6 +126,13 @@ def report(avatar: Any, workdir: str, *, given: str) -> evaluation.Table:
             for name, each in mouths.items()
         },
     }
+    if head.surroundings is not None:
+        band, nearest = surroundings.painted(head, part)
+        protocol['psnr_around'] = 'where the second network paints: in the hole, beyond the mesh'
+        guessed = psnr(head, list(nearest), 255 * band)
+        baselines['the nearest colours around the hole'] = {'psnr_around': guessed.mean()}
+        for row, each in zip(rows.values(), psnr(head, results['heard'], 255 * band)):
+            row['psnr_around'] = each
     table = evaluation.Table(_plain(rows), protocol, _plain(baselines))
     folder = Path(workdir)
     table.write(folder)
@@ -133,8 +150,8 @@ def report(avatar: Any, workdir: str, *, given: str) -> evaluation.Table:
 
 
 def drawn(head: TrackedHead, method: Method, state: State, performance: Performance) -> list[np.ndarray]:
-    """Pictures of a performance, uint8 `[h w 3]`."""
-    return list(avatar_picture.frames(head, method, state, performance))
+    """Pictures of a performance of the frames held out, uint8 `[h w 3]`."""
+    return list(avatar_picture.frames(head, method, state, performance, np.arange(head.train, len(head))))
 
 
 def _error(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:

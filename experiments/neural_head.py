@@ -21,14 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import head_motion, reenact_face, translation
+from experiments import head_motion, reenact_face, surroundings, translation
 from experiments.face_drawing import Drawn, artist, unit
 from experiments.toy_head import tracked_or_toy
 from experiments.translation import RunConfig
 from neurend import app, checks
 from neurend.data import tracked_head
-from neurend.data.tracked_head import Performance, TrackedHead
-from neurend.data.tracked_shots import before, shot_source
+from neurend.data.tracked_head import Part, Performance, TrackedHead
+from neurend.data.tracked_shots import before, behind, shot_source
 from neurend.images import io, metrics, show
 from neurend.models.method import Method
 from neurend.models.neural_texture.config import NeuralTextureConfig
@@ -58,6 +58,10 @@ class Config:
         size: side of the pictures in pixels, to which frames are brought.
         mean_texture: side in texels, a power of two, of the mean of the frames to learn from, to compare with.
         exaggeration: factor of the expressions that drive the second video, if nobody else does.
+        part: of the mesh that has the texture: the whole 'head', or the 'face' alone, where hair and clothes are not
+            those of the model. What is around it then is the film's, see `hole`.
+        hole: above 0 each frame stands around its own mesh, but for a hole, which `model.inpaint` fills in; this is the
+            factor of its published size, see `neurend.data.backdrop.hole`. 0 for the background without the head.
         model: what is learned.
         frames: in the batch of a step.
         texture_optimizer, network_optimizer: of each.
@@ -73,6 +77,8 @@ class Config:
     size: int = 256
     mean_texture: int = 512
     exaggeration: float = 1.5
+    part: Part = 'head'
+    hole: float = 0.0
     model: NeuralTextureConfig = dataclasses.field(default_factory=NeuralTextureConfig)
     frames: int = 1
     texture_optimizer: OptimizerConfig = dataclasses.field(
@@ -89,6 +95,7 @@ class Config:
             raise checks.InputError(f'--size: got {self.size}, expected at least 16')
         if self.mean_texture < 2 or self.mean_texture & (self.mean_texture - 1):
             raise checks.InputError(f'--mean_texture: got {self.mean_texture}, expected a power of two')
+        check_hole(self.hole, self.model)
 
 
 def main(config: Config) -> evaluation.Table:
@@ -103,24 +110,37 @@ def main(config: Config) -> evaluation.Table:
     method, state = learn(config, head)
     folder, draw = Path(config.workdir), drawer(head, method, state, config.model.window)
     sketch = artist(head, 'mesh', background=True, texels=config.mean_texture)
-    drawn, results = sketch(head.performance), draw(part(head.performance, split, count))
+    drawn, results = sketch(head.performance), draw(part(head.performance, split, count), np.arange(split, count))
     table = report(config, head, method, state, results, drawn, other)
 
     def film(name: str, *columns: Iterable[np.ndarray]) -> None:
         translation.write_video(folder / f'{name}.mp4', [list(column) for column in columns], fps=head.fps)
 
     film('driven', drawn.conditions[split:, ..., :3], results, head.images[split:])
-    film('reenacted', sketch(other).conditions[..., :3], draw(other))
+    film('reenacted', sketch(other).conditions[..., :3], draw(other, held_out_in_turn(head, len(other.expressions))))
     return table
 
 
+def check_hole(hole: float, model: NeuralTextureConfig) -> None:
+    """Raises `InputError` where there is a hole and no network that fills it in, or the other way round."""
+    if hole < 0 or bool(hole) != bool(model.inpaint.width):
+        raise checks.InputError(
+            f'--hole, --model.inpaint.width: got {hole:g} and {model.inpaint.width}, expected both above 0, or both 0'
+        )
+
+
 def read(config: Config) -> TrackedHead:
-    """The head of a run.
+    """The head of a run, with its surroundings.
 
     Raises:
         InputError: it cannot be read.
     """
-    return tracked_or_toy(config.data_dir, face=config.face, size=config.size)
+    return around(config, tracked_or_toy(config.data_dir, face=config.face, size=config.size))
+
+
+def around(config: Config, head: TrackedHead) -> TrackedHead:
+    """The head with surroundings, where a run has them."""
+    return surroundings.surrounded(head, part=config.part, margin=config.hole) if config.hole else head
 
 
 def learn(config: Config, head: TrackedHead) -> tuple[Method, State]:
@@ -142,7 +162,8 @@ def learn(config: Config, head: TrackedHead) -> tuple[Method, State]:
 
 def build(config: Config, head: TrackedHead) -> Method:
     """The method of a head."""
-    mesh = Mesh(head.mesh.vertices, head.mesh.faces, head.mesh.uvs, head.mesh.faces)
+    faces = tracked_head.triangles_of(head.mesh, config.part)
+    mesh = Mesh(head.mesh.vertices, faces, head.mesh.uvs, faces)
     optimizers = {'^texture/': config.texture_optimizer, '': config.network_optimizer}
     optimizer = by_name({name: make_optimizer(each, steps=config.run.steps) for name, each in optimizers.items()})
     return neural_texture(
@@ -158,30 +179,33 @@ def build(config: Config, head: TrackedHead) -> Method:
 
 def drawer(
     head: TrackedHead, method: Method, state: State, window: int = 1
-) -> Callable[[Performance], list[np.ndarray]]:
-    """Makes a function that draws performances over the head's background: pictures [h w 3] in [0, 1]."""
+) -> Callable[[Performance, np.ndarray], list[np.ndarray]]:
+    """Makes a function that draws performances over what is behind frames [t] of the film: [h w 3] in [0, 1] each."""
     drawn = jax.jit(lambda state, shot: jnp.clip(method.render(state, shot).rgb, 0, 1))
 
-    def draw(performance: Performance) -> list[np.ndarray]:
-        return [np.asarray(drawn(state, each)) for each in shots(head, performance, window)]
+    def draw(performance: Performance, places: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(drawn(state, each)) for each in shots(head, performance, places, window)]
 
     return draw
 
 
-def shots(head: TrackedHead, performance: Performance, window: int) -> list[Shot]:
-    """Of each frame, with those before it in the window."""
-    camera, behind = jax.tree.map(jnp.asarray, head.camera), unit(head.background)
+def shots(head: TrackedHead, performance: Performance, places: np.ndarray, window: int) -> list[Shot]:
+    """Of each frame, with those before it in the window, over what is behind frames `places` of the film."""
+    camera = jax.tree.map(jnp.asarray, head.camera)
     tracked = tuple(map(jnp.asarray, performance))
     chosen = [before(k, window) for k in jnp.arange(len(tracked[0]))]
-    return [Shot(camera, behind, tuple(each[k] for each in tracked)) for k in chosen]
+    return [
+        Shot(camera, unit(back), tuple(each[k] for each in tracked)) for k, back in zip(chosen, behind(head, places))
+    ]
 
 
 def examples_of(head: TrackedHead, window: int = 1) -> list[Example]:
     """The frames held out, whose masks are the region of the mouth."""
     held_out = part(head.performance, head.train, len(head))
     masks = head_motion.mouth_masks(head, held_out)
-    names = [f'{k:04d}' for k in range(head.train, len(head))]
-    return [Example(*each) for each in zip(names, shots(head, held_out, window), head.images[head.train :], masks)]
+    places = np.arange(head.train, len(head))
+    names, drawn = [f'{k:04d}' for k in places], shots(head, held_out, places, window)
+    return [Example(*each) for each in zip(names, drawn, head.images[head.train :], masks)]
 
 
 def driver(config: Config, head: TrackedHead) -> Performance:
@@ -191,8 +215,13 @@ def driver(config: Config, head: TrackedHead) -> Performance:
         expressions = tracked_head.read_performance(config.driver, head.names).expressions
     else:
         expressions = np.clip(config.exaggeration * tracked_head.mirrored(own, head.names).expressions, 0, 1)
-    poses = np.concatenate([own.world_from_head, own.world_from_head[::-1]])
-    return Performance(expressions, np.resize(poses, (len(expressions), 4, 4)))
+    return Performance(expressions, head.performance.world_from_head[held_out_in_turn(head, len(expressions))])
+
+
+def held_out_in_turn(head: TrackedHead, length: int) -> np.ndarray:
+    """Numbers [length] of the frames held out, forwards and backwards in turn."""
+    places = np.arange(head.train, len(head))
+    return np.resize(np.concatenate([places, places[::-1]]), length)
 
 
 def part(performance: Performance, start: int, stop: int) -> Performance:
@@ -216,9 +245,9 @@ def report(
     protocol = {
         'frames': f'{config.data_dir or "procedural head"}, the last {count - split} of {count}, by their own tracking',
         'method': f'neural texture, {int(state.step)} steps, {dataclasses.asdict(config.model)}',
-        'geometry': f'tracked mesh, {len(head.mesh.faces)} faces',
+        'geometry': f'tracked mesh, {config.part}, {len(tracked_head.triangles_of(head.mesh, config.part))} faces',
         'size': f'{config.size} x {config.size}',
-        'background': 'known',
+        'background': 'known' if head.surroundings is None else surroundings.told(head),
         'mask': 'the mouth: the box of its landmarks, a third of its width larger on every side',
         'warp_error': 'mean absolute difference from the frame before, carried along by the motion of the mesh, where '
         'both show the same point; warp_error_truth is that of the true frames',

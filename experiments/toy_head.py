@@ -15,7 +15,13 @@ from neurend.numerics import normalize
 from neurend.render import rasterize, texture
 from neurend.typing import Array
 
-_PARTS = {'mouth_inside': 'mouth', 'teeth': 'teeth', 'eyeballs': 'sclera', 'iris': 'iris'}  # others are skin
+_PARTS = {
+    'mouth_inside': 'mouth',
+    'teeth': 'teeth',
+    'eyeballs': 'sclera',
+    'iris': 'iris',
+    'hair': 'neck',
+}  # others: skin
 _TO_LAMP = np.array([0.5, 0.6, 0.62], np.float32)
 
 

@@ -21,9 +21,9 @@ class Photographs:
     Attributes:
         camera: of each.
         rgb: [... H W 3] in [0, 1], on the background.
-        background: [... 3] the colour behind, or [... H W 3].
+        background: [... 3] the colour behind, or [... H W 3], or [... H W 4] with alpha 0 where it is not known.
         alpha: [... H W] in [0, 1], how much of each pixel shows something; None where that is not known.
-    deformation: what shapes a moving subject in each, e.g. coefficients; None for what stands still.
+        deformation: what shapes a moving subject in each, e.g. coefficients; None for what stands still.
     """
 
     camera: Camera

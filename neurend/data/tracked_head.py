@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,22 @@ from neurend.geometry.cameras import Camera
 from neurend.images import io, statedict
 from neurend.typing import Array
 
-PARTS = ('skin', 'mouth', 'teeth', 'sclera', 'iris')
-"""What vertices belong to: number k in `FaceMesh.parts` is `PARTS[k]`. The mouth is its inside, gums and tongue."""
+PARTS = ('skin', 'mouth', 'teeth', 'sclera', 'iris', 'neck')
+"""What vertices belong to: number k in `FaceMesh.parts` is `PARTS[k]`. The mouth is its inside, gums and tongue;
+the neck is all skin around the face, with scalp and shoulders if the model has them."""
 # Of the ICT face (Li et al. 2020), by index of the model's vertices: where each part begins, and its two eyes.
-_ICT = ((0, 'skin'), (11248, 'mouth'), (13294, 'skin'), (14062, 'mouth'), (17039, 'teeth'), (21451, 'sclera'))
+_ICT = (
+    (0, 'skin'), (9409, 'neck'), (11248, 'mouth'), (13294, 'skin'), (14062, 'mouth'), (17039, 'teeth'),
+    (21451, 'sclera'),
+)  # fmt: skip
 _ICT_EYES = ((21451, 23021), (23021, 24591))
 _IRIS = np.cos(np.radians(24))  # half its angle, seen from the middle of the eyeball
 _BEHIND, _MARGIN = 60, 4  # frames that a background is made of; pixels around the mesh
 _LAYOUT = 'The folder should hold frames/, background.png and tracking.npz'
 _FACE = 'Name the file of the ICT face model: `face`, in programs --face'
+
+
+Part = Literal['head', 'face']
 
 
 class FaceMesh(NamedTuple):
@@ -74,6 +81,8 @@ class TrackedHead:
         camera: of all frames, NumPy leaves.
         train: how many frames, the first ones, are to learn from.
         fps: frames per second.
+        surroundings: uint8 [t h w 4], what each frame itself shows around the face, alpha 0 where it does not, see
+            `backdrop.around`; None where the background stands for it.
     """
 
     images: np.ndarray
@@ -84,9 +93,25 @@ class TrackedHead:
     camera: Camera
     train: int
     fps: float = 25.0
+    surroundings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def triangles_of(mesh: FaceMesh, part: Part) -> np.ndarray:
+    """Triangles [f 3] of the whole mesh, 'head', or of the 'face' alone, without those that touch the neck.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    checks.one_of('part', part, ('head', 'face'))
+    if part == 'head':
+        return mesh.faces
+    chosen = mesh.faces[(mesh.parts[mesh.faces] != PARTS.index('neck')).all(1)]
+    if not len(chosen):
+        raise checks.InputError('part: got face, but all triangles of the mesh touch the neck. Take the head')
+    return chosen
 
 
 def pose(mesh: FaceMesh, expression: Array, world_from_head: Array) -> Array:

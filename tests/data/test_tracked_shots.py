@@ -8,7 +8,7 @@ import pytest
 
 from neurend.checks import InputError
 from neurend.data.tracked_head import FaceMesh, Performance, TrackedHead
-from neurend.data.tracked_shots import before, shot_source
+from neurend.data.tracked_shots import before, behind, shot_source
 from neurend.geometry import cameras
 
 
@@ -40,6 +40,19 @@ def test_frames_come_with_their_tracking_camera_and_background(compiled):
         assert len(set(frame)) == 3
         seen |= set(frame)
     assert seen == set(range(4))
+
+
+def test_surroundings_are_those_of_the_frames():
+    numbers = np.arange(6, dtype=np.uint8)[:, None, None, None]
+    among = dataclasses.replace(head(), surroundings=np.broadcast_to(10 + numbers, (6, 2, 3, 4)))
+    source = shot_source(among, frames=3)
+    for k in range(5):
+        batch = source.draw(jax.random.key(k), source.data)
+        assert batch.background.shape == (3, 2, 3, 4)
+        frame = 255 * np.asarray(batch.rgb[:, 0, 0, 0])
+        np.testing.assert_allclose(255 * np.asarray(batch.background)[:, 1, 2, 3], 10 + frame, atol=1e-3)
+    assert [each[0, 0, 0] for each in behind(among, np.array([5, 0, 5]))] == [15, 10, 15]
+    np.testing.assert_array_equal(behind(head(), np.array([1, 2]))[1], head().background)
 
 
 def test_windows_hold_the_frames_before():

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import avatar, avatar_picture, avatar_report, avatar_script, avatar_speech, head_motion, spoken_face
+from experiments import (
+    avatar,
+    avatar_picture,
+    avatar_report,
+    avatar_script,
+    avatar_speech,
+    head_motion,
+    spoken_face,
+    surroundings,
+)
 from experiments.avatar import Config
 from experiments.avatar_speech import SpeechConfig
 from experiments.espeak import Phoneme
@@ -18,13 +27,14 @@ from neurend import config
 from neurend.checks import InputError
 from neurend.data.tracked_head import Performance
 from neurend.images import io, video
-from neurend.models.neural_texture.config import NetworkConfig, NeuralTextureConfig, TextureConfig
+from neurend.models.neural_texture.config import InpaintConfig, NetworkConfig, NeuralTextureConfig, TextureConfig
 from neurend.speech import audio, text
 from neurend.speech.audio import Waveform
 from neurend.speech.expression import Audio2Expression
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SIZE, FRAMES = 32, 60
+PAINTED = NeuralTextureConfig(inpaint=InpaintConfig(4))
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +42,7 @@ def film():
     return speaking_head(FRAMES, SIZE)
 
 
-@pytest.mark.parametrize('name', ['talking_head', 'fast'])
+@pytest.mark.parametrize('name', ['talking_head', 'fast', 'film'])
 def test_flag_files_say_how_to_run_and_can_be_read(name):
     path = CONFIGS / f'avatar_{name}.flags'
     assert path.read_text().startswith('# ')
@@ -151,10 +161,30 @@ def test_contradictions():
         ({'dub': True}, '--dub: nothing is to be said'),
         ({'output': 'a.avi'}, r'expected a file that ends with \.mp4'),
         ({'model': NeuralTextureConfig(window=2)}, r'--model\.window: got 2'),
+        ({'hole': 1.0}, r'--hole, --model\.inpaint\.width: got 1 and 0'),
+        ({'model': PAINTED}, r'--hole, --model\.inpaint\.width: got 0 and 4'),
+        ({'hole': 1.0, 'model': PAINTED, 'wav': 'a.wav', 'motion': 'a.npz'}, '--hole: draws into the film'),
     ):
         with pytest.raises(InputError, match=message):
             Config(**flags)
     assert Config(wav='a.wav', logits='a.npz').driven and not Config().driven
+
+
+def test_a_person_drawn_into_the_film_stands_in_it(film):
+    head, _ = film
+    among = surroundings.surrounded(head, part='face', margin=0.5)
+    assert among.surroundings is not None
+    known = among.surroundings[..., 3] > 0
+    np.testing.assert_array_equal(among.surroundings[known][:, :3], head.images[known])
+    marks = np.floor(spoken_face.project(head, *head.performance))[:, 17:].astype(int)  # of what is within the face
+    assert not known[np.arange(FRAMES)[:, None], marks[..., 1], marks[..., 0]].any() and known.mean() > 0.1
+    assert not (known & (surroundings.surrounded(head, part='head', margin=0.5).surroundings[..., 3] == 0)).all()
+    avatar_picture.keeps_film(head, 'motion')
+    with pytest.raises(InputError, match='--motion: the avatar is drawn into the frames of its film'):
+        avatar_picture.keeps_film(among, 'motion')
+    with pytest.raises(InputError, match='--background: the avatar is drawn into'):
+        avatar_picture.over(among, 'a.png')
+    assert avatar_picture.over(among, '') is among
 
 
 def test_a_film_without_a_face_track_or_without_speech_is_refused(film, tmp_path):
@@ -232,8 +262,9 @@ def test_from_letters_to_a_film_with_sound(film, tmp_path, monkeypatch):
         workdir=str(tmp_path / 'run'),
         size=SIZE,
         speech=SpeechConfig(run=run),
-        # As in the tests of neural heads, whose programs serve here too.
-        model=NeuralTextureConfig(TextureConfig(64), NetworkConfig(unet=8, depth=3, width=16)),
+        part='face',
+        hole=0.5,
+        model=NeuralTextureConfig(TextureConfig(64), NetworkConfig(unet=8, depth=3, width=16), InpaintConfig(4, 3)),
         run=run,
     )
     table = avatar.main(person)

@@ -53,6 +53,8 @@ class NetworkConfig:
         unet: channels of the U-Net's first level; 0 for none, which leaves a shader of single pixels.
         depth: halvings of the U-Net.
         maximum: of its channels, in `unet`.
+        dilated: whether its convolutions see far by dilation, at full resolution (Thies et al., 2020), in place of
+            halvings: slower by far, steadier from frame to frame.
         context: channels that the U-Net hands to the dense layers.
         width: units of each hidden dense layer; 0 for none. Where `unet` is 0 too there is no network at all.
         layers: hidden dense layers.
@@ -68,6 +70,7 @@ class NetworkConfig:
     unet: int = 32
     depth: int = 5
     maximum: int = 8
+    dilated: bool = False
     context: int = 8
     width: int = 32
     layers: int = 2
@@ -117,11 +120,36 @@ class ShellConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class InpaintConfig:
+    """A second network, which paints the hole that is left of the film about the mesh (Thies et al., 2020).
+
+    Backgrounds then have an alpha: 0 in the hole, see `neurend.data.backdrop.around`. It sees the picture so far, and
+    changes nothing where the film is known.
+
+    Attributes:
+        width: channels of its first level; 0 for no such network. Published: 32.
+        depth: levels, each of which sees twice as far as the one before. Published: 5.
+        maximum: of the channels, in `width`. Published: 16.
+    """
+
+    width: int = 0
+    depth: int = 5
+    maximum: int = 4
+
+    def __post_init__(self):
+        """Raises `InputError` for numbers out of range."""
+        for name, smallest in {'width': 0, 'depth': 1, 'maximum': 1}.items():
+            if getattr(self, name) < smallest:
+                raise InputError(f'{name}: got {getattr(self, name)}, expected at least {smallest}')
+
+
+@dataclasses.dataclass(frozen=True)
 class NeuralTextureConfig:
     """Deferred neural rendering and how it is trained.
 
     Attributes:
         texture, network: what is learned.
+        inpaint: what paints around it.
         shells: that the texture is learned on, in place of the mesh.
         opacity: whose outline the picture has: 'mesh', analytically antialiased, or 'network', which draws it itself,
             for meshes that only stand in for what the photographs show, or 'texture', for the same: a channel of the
@@ -140,6 +168,7 @@ class NeuralTextureConfig:
 
     texture: TextureConfig = dataclasses.field(default_factory=TextureConfig)
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    inpaint: InpaintConfig = dataclasses.field(default_factory=InpaintConfig)
     shells: ShellConfig = dataclasses.field(default_factory=ShellConfig)
     opacity: Literal['mesh', 'network', 'texture'] = 'mesh'
     loss: Literal['l1', 'l2'] = 'l2'

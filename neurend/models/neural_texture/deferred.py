@@ -31,7 +31,8 @@ class Shot(NamedTuple):
 
     Attributes:
         camera: one camera.
-        background: what is behind, a colour [3] or a picture [H W 3], in [0, 1].
+        background: what is behind, a colour [3] or a picture [H W 3], in [0, 1]; with `config.inpaint` a picture
+            [H W 4] whose alpha is 0 in the hole that is to be painted.
         deformation: what shapes the mesh, see `neural_texture`; None where it stands still. With `config.window` above
             1 its leaves have a leading axis of as many frames, the one that is drawn first and older ones after it.
     """

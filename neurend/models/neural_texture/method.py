@@ -16,7 +16,7 @@ from neurend.models.nerf import evaluation
 from neurend.models.neural_texture import deferred, objective, windows
 from neurend.models.neural_texture.config import NeuralTextureConfig
 from neurend.models.neural_texture.deferred import Pixels, Shot, Window
-from neurend.models.neural_texture.network import DeferredShader
+from neurend.models.neural_texture.network import DeferredShader, Inpainter
 from neurend.models.neural_texture.objective import Drawn
 from neurend.models.state import State
 from neurend.numerics import safe_divide
@@ -74,9 +74,11 @@ def neural_texture(
 
     The texture's first three channels are the picture already, and have a loss of their own; the network adds to them.
     With `config.opacity` 'mesh' the picture is that inside the mesh's antialiased outline, on the background. With
-    'network' the network draws outline and surroundings as well: the mesh may be coarse, wrong, or a box.
+    'network' the network draws outline and surroundings as well: the mesh may be coarse, wrong, or a box. With
+    `config.inpaint` a second network paints what neither mesh nor background shows.
 
-    `state.params` is {'texture': levels, 'network': ...}. Batches are `neurend.data.photographs.Photographs` [n ...].
+    `state.params` is {'texture': levels, 'network': ..., 'inpaint': ...}. Batches are
+    `neurend.data.photographs.Photographs` [n ...].
 
     Args:
         config: see `NeuralTextureConfig`.
@@ -106,11 +108,11 @@ def neural_texture(
     whole = Window(*size)
     check_size(config, size)
     chosen, network = config.network, shader(config)
-    judge, dynamic = objective.discriminator(config), deferred.dynamic(config)
+    judge, dynamic, painter = objective.discriminator(config), deferred.dynamic(config), inpainter(config)
 
     @draws.quickly
     def init(key: Key) -> State:
-        keys = jax.random.split(key, 4)
+        keys = jax.random.split(key, 5)
         params: dict[str, PyTree] = {'texture': deferred.parameters(keys[0], config)}
         if network is not None:
             side = 2**chosen.depth
@@ -121,6 +123,8 @@ def neural_texture(
             params['discriminator'] = judge.init(keys[2], jnp.zeros((1, height, width, 6)))['params']
         if code is not None and dynamic is not None:
             params['dynamic'] = dynamic.init(keys[3], jnp.zeros((1, code.length)))['params']
+        if painter is not None:
+            params['inpaint'] = painter.init(keys[4], jnp.zeros((1, 8, 8, 5)))['params']
         return states.create(params, stepper)
 
     def frames(deformation: Any) -> list[Any]:
@@ -145,6 +149,16 @@ def neural_texture(
 
     def finish(params: PyTree, found: Pixels, behind: Array, window: Window) -> tuple[Array, Array]:
         """Colours on the background and opacity of a window."""
+        rgb, alpha = drawn_over(params, found, behind[..., :3], window)
+        if painter is None:
+            return rgb, alpha
+        known = behind[..., 3:]
+        seen = jnp.concatenate([rgb, alpha[..., None], known], axis=-1)
+        painted = painter.apply({'params': params['inpaint']}, seen[None])
+        assert isinstance(painted, Array)
+        return rgb + (1 - known) * painted[0], alpha
+
+    def drawn_over(params: PyTree, found: Pixels, behind: Array, window: Window) -> tuple[Array, Array]:
         rgb, alpha = found.color, found.seen
         if network is not None:
             inputs = jnp.concatenate([found.inputs, behind], axis=-1) if chosen.behind else found.inputs
@@ -171,6 +185,9 @@ def neural_texture(
         checks.shape(
             'batch.rgb', batch.rgb, f'n {size[1]} {size[0]} 3', 'The method was made for pictures of this size'
         )
+        if painter is not None:
+            known = f'n {size[1]} {size[0]} 4'
+            checks.shape('batch.background', batch.background, known, 'inpaint: expected pictures with a hole')
 
         def one(view: tuple[Key, Any]) -> Drawn:
             key, shown = view
@@ -178,7 +195,7 @@ def neural_texture(
             part = windows.draw(key, config, vertices_of(frames(shot.deformation)[0]), shot, shown.rgb)
             found = look(params, shot._replace(camera=part.camera), part.window)
             rgb, _ = finish(params, found, part.background, part.window)
-            flat = found.color + (1 - found.seen) * part.background
+            flat = found.color + (1 - found.seen) * part.background[..., :3]
             counts = jnp.ones_like(found.depth) if config.opacity == 'texture' else found.seen[..., 0]
             return Drawn(rgb, flat, counts, part.rgb)
 
@@ -199,7 +216,7 @@ def neural_texture(
 
     def evaluate(state: State, example: Example) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         found = jax.device_get(drawn(state, jax.tree.map(jnp.asarray, example.shot)))
-        background = np.asarray(example.shot.background, np.float32)
+        background = np.asarray(example.shot.background, np.float32)[..., :3]
         view = evaluation.Example(example.name, example.shot.camera, example.image, example.mask)
         return evaluation.compare(found, view, background=background)
 
@@ -225,8 +242,14 @@ def shader(config: NeuralTextureConfig) -> DeferredShader | None:
     chosen = config.network
     if not (chosen.unet or chosen.width):
         return None
-    sizes = {name: getattr(chosen, name) for name in ('unet', 'depth', 'maximum', 'context', 'width', 'layers')}
-    return DeferredShader(3 if config.opacity == 'mesh' else 4, **sizes)
+    names = ('unet', 'depth', 'maximum', 'context', 'width', 'layers', 'dilated')
+    return DeferredShader(3 if config.opacity == 'mesh' else 4, **{name: getattr(chosen, name) for name in names})
+
+
+def inpainter(config: NeuralTextureConfig) -> Inpainter | None:
+    """The network that paints around the mesh; None where there is none."""
+    chosen = config.inpaint
+    return Inpainter(chosen.width, chosen.depth, chosen.maximum) if chosen.width else None
 
 
 def _edged(rgb: Array, found: Pixels, which: deferred.Surface, behind: Array, window: Window) -> tuple[Array, Array]:

@@ -35,7 +35,7 @@ class Part(NamedTuple):
         camera: of the whole picture, enlarged by the zoom.
         window: the part of it.
         rgb: [h w 3] what the photograph shows there.
-        background: [h w 3] what is behind.
+        background: [h w 3] what is behind, or [h w 4].
     """
 
     camera: Camera
@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 
 def spread(background: Array, width: int, height: int) -> Array:
-    """A background [H W 3], of one that may be a colour."""
+    """A background [H W c], of one that may be a colour."""
     background = jnp.asarray(background)
     return background if background.ndim == 3 else jnp.broadcast_to(background[None, None], (height, width, 3))
 
@@ -78,7 +78,7 @@ def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array) -> Pa
         places = jnp.stack([x, y], axis=-1) + corner.astype(both.dtype)[None, None]
         cut, camera = grids.bilinear(both, places / scale), _enlarged(shot.camera, scale)
     else:
-        cut, camera = jax.lax.dynamic_slice(both, (corner[1], corner[0], 0), (side, side, 6)), shot.camera
+        cut, camera = jax.lax.dynamic_slice(both, (corner[1], corner[0], 0), (side, side, both.shape[-1])), shot.camera
     return Part(camera, window, cut[..., :3], cut[..., 3:])
 
 
