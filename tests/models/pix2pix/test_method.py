@@ -246,9 +246,8 @@ def test_one_pair_is_learned_by_heart():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('frames', [1, 2])
-def test_a_batch_spread_over_devices_gives_the_same_step(frames):
-    config = dataclasses.replace(UNET, frames=frames, learning_rate=1e-3)
+def test_a_batch_spread_over_devices_gives_the_same_step():
+    config = dataclasses.replace(UNET, frames=2, learning_rate=1e-3)
     method, state = made(config, size=(8, 8))
     batch, key = drawn(config, batch=4, size=(8, 8)), jax.random.key(3)
     results = []
@@ -275,8 +274,8 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(tmp_path):
     source = pair_source(pairs, batch=4, load_size=None, crop=(8, 8))
 
     def fit(name, steps):
-        state = loop.fit(method, source, workdir=tmp_path / name, steps=steps, tensorboard=False)
-        return jax.device_get(state)
+        options = {'devices': jax.devices()[:1], 'tensorboard': False}
+        return jax.device_get(loop.fit(method, source, workdir=tmp_path / name, steps=steps, **options))
 
     whole = fit('whole', 6)
     fit('parts', 3)
