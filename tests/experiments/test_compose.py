@@ -31,16 +31,49 @@ def scene(actor):
     return compose.build(actor, cells=16, sparks=40, side=32)
 
 
-@pytest.mark.slow
-def test_each_pixel_has_its_own_order(actor, scene):
-    deformation, camera = compose.frame(actor.head, 1), compose.camera_at(8.0, SIZE)
+@pytest.fixture(scope='module')
+def draw(actor):
+    """The picture of a scene, and what a number made of it has for gradients, by one program."""
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=(SIZE, SIZE, 3)), jnp.float32)
+
+    def total(learned, sparks, hills):
+        made = compose.Scene(
+            learned['head'],
+            learned['ring'],
+            dataclasses.replace(sparks, **learned['sparks']),
+            dataclasses.replace(hills, **learned['hills']),
+        )
+        camera = compose.camera_at(8.0, SIZE)
+        pose = camera.world_from_camera @ transforms.se3_exp(learned['camera'])
+        moved = learned['expression'], learned['place'] @ transforms.se3_exp(learned['pose'])
+        drawn = compose.picture(actor, made, dataclasses.replace(camera, world_from_camera=pose), moved, size=SIZE)
+        return jnp.sum(weights * drawn.rgb) + 0.01 * jnp.sum(drawn.depth), drawn
 
     @jax.jit
     def draw(scene, deformation):
-        return compose.picture(actor, scene, camera, deformation, size=SIZE)
+        # Sparks are balls, which look the same however they are turned.
+        sparks, hills = scene.sparks, scene.hills
+        learned = {
+            'head': scene.head,
+            'expression': deformation[0],
+            'place': deformation[1],
+            'pose': jnp.zeros(6),
+            'ring': scene.ring,
+            'sparks': {name: getattr(sparks, name) for name in ('means', 'log_scales', 'logits', 'harmonics')},
+            'hills': {'rgba': hills.rgba, 'depths': hills.depths},
+            'camera': jnp.zeros(6),
+        }
+        (_, drawn), slopes = jax.value_and_grad(total, has_aux=True)(learned, sparks, hills)
+        return drawn, slopes
 
-    found = draw(scene, deformation)
-    apart = {name: draw(*given) for name, given in compose.alone(scene, deformation).items()}
+    return draw
+
+
+@pytest.mark.slow
+def test_each_pixel_has_its_own_order(actor, scene, draw):
+    deformation, camera = compose.frame(actor.head, 1), compose.camera_at(8.0, SIZE)
+    found = draw(scene, deformation)[0]
+    apart = {name: draw(*given)[0] for name, given in compose.alone(scene, deformation).items()}
     check_order(found, apart)
     check_oracle(actor, scene, camera, deformation, found, apart)
 
@@ -99,34 +132,7 @@ def check_oracle(actor, scene, camera, deformation, found, apart):
 
 
 @pytest.mark.slow
-def test_a_gradient_reaches_every_part(actor, scene):
-    deformation = compose.frame(actor.head, 1)
-    # Sparks are balls, which look the same however they are turned.
-    sparks, hills = scene.sparks, scene.hills
-    learned = {
-        'head': scene.head,
-        'expression': deformation[0],
-        'pose': jnp.zeros(6),
-        'ring': scene.ring,
-        'sparks': {name: getattr(sparks, name) for name in ('means', 'log_scales', 'logits', 'harmonics')},
-        'hills': {'rgba': hills.rgba, 'depths': hills.depths},
-        'camera': jnp.zeros(6),
-    }
-    weights = jnp.asarray(np.random.default_rng(0).normal(size=(SIZE, SIZE, 3)), jnp.float32)
-
-    def total(learned):
-        made = compose.Scene(
-            learned['head'],
-            learned['ring'],
-            dataclasses.replace(sparks, **learned['sparks']),
-            dataclasses.replace(hills, **learned['hills']),
-        )
-        camera = compose.camera_at(8.0, SIZE)
-        pose = camera.world_from_camera @ transforms.se3_exp(learned['camera'])
-        moved = learned['expression'], deformation[1] @ transforms.se3_exp(learned['pose'])
-        drawn = compose.picture(actor, made, dataclasses.replace(camera, world_from_camera=pose), moved, size=SIZE)
-        return jnp.sum(weights * drawn.rgb) + 0.01 * jnp.sum(drawn.depth)
-
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(total))(learned)):
+def test_a_gradient_reaches_every_part(actor, scene, draw):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(draw(scene, compose.frame(actor.head, 1))[1]):
         assert np.all(np.isfinite(leaf)), path
         assert np.abs(leaf).max() > 0, path
