@@ -140,6 +140,7 @@ def test_a_field_as_a_function_shows_the_same_and_has_derivatives(trained):
         method.render(state, jax.tree.map(lambda leaf: leaf[None], rays))
 
 
+@pytest.mark.slow
 def test_one_trace_for_each_grid(trained):
     *_, traces = trained
     assert len(traces) == 2

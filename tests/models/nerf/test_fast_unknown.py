@@ -101,9 +101,14 @@ def test_a_field_learned_anew_from_what_another_told_apart():
     assert np.mean(values) > 26
 
 
-def test_an_empty_field_tells_nothing_apart(first):
-    views, start, _, state = first
+def test_an_empty_field_tells_nothing_apart():
+    views = before_noise(sphere(4, size=SIZE))
+    config = dataclasses.replace(
+        FIRST, subdivide_steps=(), prune_steps=(), rays=(512,), segments=(16.0,), samples=(40.0,)
+    )
+    start = fast_start.prepare(config, views.cameras, None, near=NEAR, far=FAR, images=views.images)
+    state = jax.jit(fast.fast(config, start=start, steps=1).init)(jax.random.key(0))
     fields = tuple({**field, 'density': jnp.full_like(field['density'], -20.0)} for field in state.params['fields'])
     empty = state.replace(params={**state.params, 'fields': fields})
-    with pytest.raises(checks.InputError, match='separate'):
-        fast_separate.separate(empty, FIRST, start, views.images)
+    with pytest.raises(checks.InputError, match='separate: the object fills 0% to 0%'):
+        fast_separate.separate(empty, config, start, views.images)
