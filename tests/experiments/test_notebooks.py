@@ -34,6 +34,12 @@ PRINTED = {
         (r'learned: PSNR [\d.]+ dB on 4 held-out views, ([\d.]+) dB above the nearest', 3, 100),
         (r'looked up: PSNR [\d.]+ dB on 4 held-out views, ([\d.]+) dB above the nearest', 7, 100),
     ],
+    'faces_and_speech': [
+        (r'those of the fit ([\d.]+)', 0, 0.8),
+        (r'([\d.]+) percent of the variance', 75, 100),
+        (r'(\d+) frames, \d+ kB; it says: Synthetic', 100, 200),
+        (r'the jaw up to ([\d.]+) open', 0.5, 1),
+    ],
     'fit_appearance': [
         (r'PSNR ([\d.]+) dB on 4 held-out views', 35, 100),
         (r'in another light: PSNR ([\d.]+) dB', 25, 100),
