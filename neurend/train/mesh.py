@@ -80,6 +80,8 @@ def local(tree: PyTree, mesh: Mesh) -> PyTree:
 
     All processes must call it. Leaves may share memory with the originals.
     """
+    if mesh.size == 1:
+        return tree  # whole already; placed anew it would be compiled for anew, after training once more
     everywhere = replicated(mesh)
     if any(not leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
         tree = jax.jit(lambda x: x, out_shardings=everywhere)(tree)

@@ -36,6 +36,15 @@ def test_placed_and_local_are_inverse():
     assert back['a'].devices() == {jax.devices()[0]}
 
 
+def test_what_lies_on_one_device_is_local_as_it_is_so_that_nothing_compiles_twice():
+    mesh = meshes.make(jax.devices()[:1])
+    tree = {'a': jnp.arange(8.0)}
+    placed = meshes.place(tree, meshes.state_shardings(tree, mesh))
+    double = jax.jit(lambda tree: 2 * tree['a'])
+    np.testing.assert_array_equal(double(meshes.local(placed, mesh)), double(placed))
+    assert double._cache_size() == 1
+
+
 def test_one_and_four_devices_agree(tmp_path):
     one = tiny.run(tmp_path / 'one')
     for name, options in (('four', {}), ('sharded', {'shard_above': 8})):
