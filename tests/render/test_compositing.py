@@ -45,10 +45,12 @@ def test_agrees_with_marching_in_float64():
 def test_leading_dims_are_independent_rays():
     rays = [_ray(seed) for seed in range(4)]
     density, _, edges, directions = (jnp.array(np.stack(part)).reshape(2, 2, -1) for part in zip(*rays))
-    together = compositing.weights(density, compositing.interval_lengths(edges, directions))
-    each = jax.vmap(jax.vmap(lambda d, e, v: compositing.weights(d, compositing.interval_lengths(e, v))))(
-        density, edges, directions
-    )
+
+    def weights(density, edges, directions):
+        return compositing.weights(density, compositing.interval_lengths(edges, directions))
+
+    together = jax.jit(weights)(density, edges, directions)
+    each = jax.jit(jax.vmap(jax.vmap(weights)))(density, edges, directions)
     np.testing.assert_allclose(together, each, rtol=1e-6)
 
 
@@ -82,10 +84,12 @@ def test_nothing_on_the_ray_has_finite_values_and_gradients():
         weights = compositing.weights(density, jnp.diff(edges))
         return compositing.expected_depth(weights, edges[1:]) + compositing.median_depth(weights, edges)
 
+    @jax.jit
+    def all_of(density):
+        return *jax.value_and_grad(depths)(density), jax.jvp(depths, (density,), (jnp.ones(4),))[1]
+
     for density in (jnp.zeros(4), jnp.full(4, 1e30)):
-        assert jnp.isfinite(depths(density))
-        assert jnp.isfinite(jax.grad(depths)(density)).all()
-        assert jnp.isfinite(jax.jvp(depths, (density,), (jnp.ones(4),))[1])
+        assert all(np.isfinite(part).all() for part in all_of(density))
 
 
 def test_over_agrees_with_weights_of_the_same_alphas():
@@ -108,7 +112,7 @@ def test_over_hides_what_is_behind_an_opaque_layer():
     assert alpha == 1.0
     # The gradient with respect to an opaque layer's alpha needs the layers behind it.
     alphas = jnp.array([0.25, 1.0, 0.5])
-    gradient = jax.grad(lambda a: compositing.over(colors, a, background=jnp.ones(3))[0][2])(alphas)
+    gradient = jax.jit(jax.grad(lambda a: compositing.over(colors, a, background=jnp.ones(3))[0][2]))(alphas)
     np.testing.assert_allclose(gradient, [0, -0.75, 0], atol=1e-6)
 
 

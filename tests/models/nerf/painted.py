@@ -18,10 +18,10 @@ def sphere(count, *, phase=0.0, size=SIZE):
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False) + phase
     eyes = np.stack([np.cos(angles), np.sin(angles), 0.6 * np.sin(2 * angles)], -1)
     eyes = 3 * eyes / np.linalg.norm(eyes, axis=-1, keepdims=True)
-    poses = np.stack([np.asarray(transforms.look_at(eye, np.zeros(3), np.array([0, 0, 1.0]))) for eye in eyes])
+    poses = np.asarray(jax.jit(transforms.look_at)(eyes, np.zeros(3), np.array([0, 0, 1.0])))
     cameras = cameras_lib.make(poses.astype(np.float32), 1.5 * size, size=np.full((count, 2), size))
     pixels = (np.asarray(cameras_lib.pixel_centers(size * 4, size * 4)) / 4).astype(np.float32)
-    rays = jax.tree.map(np.asarray, cameras_lib.rays(cameras[:, None, None], pixels))
+    rays = jax.tree.map(np.asarray, jax.jit(cameras_lib.rays)(cameras[:, None, None], pixels))
     toward = -np.sum(rays.origins * rays.viewdirs, -1)
     inside = 0.36 - (np.sum(rays.origins**2, -1) - toward**2)
     hit = inside > 0
@@ -44,9 +44,7 @@ def sphere(count, *, phase=0.0, size=SIZE):
 def prepared(config, views, *, margin=0.0, slack=0.0):
     """What `fast` finds out before training on views with alpha."""
     foreground = [image[..., 3] > 0 for image in views.images]
-    return fast_start.prepare(
-        config, views.cameras, foreground, near=NEAR - margin, far=FAR + margin, slack=slack
-    )
+    return fast_start.prepare(config, views.cameras, foreground, near=NEAR - margin, far=FAR + margin, slack=slack)
 
 
 def ball(voxels, rows):

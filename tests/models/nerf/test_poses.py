@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import flax.struct
@@ -21,6 +22,9 @@ from neurend.typing import Array
 
 COUNT = 6
 PARTS = poses.PARTS
+correct = jax.jit(poses.correct, static_argnames='depth')
+unproject, project = jax.jit(cameras.unproject), jax.jit(cameras.project)
+pose_errors = jax.jit(alignment.pose_errors)
 
 
 @flax.struct.dataclass
@@ -49,6 +53,7 @@ class Blobs(NamedTuple):
         return density, jnp.matmul(each, colors) / (density[..., None] + 1e-6)
 
 
+@functools.partial(jax.jit, static_argnames='dtype')
 def ring(dtype=jnp.float32):
     angle = np.linspace(0, 2 * np.pi, COUNT, endpoint=False)
     eyes = np.stack([3 * np.cos(angle), 3 * np.sin(angle), 1 + 0.5 * np.cos(2 * angle)], -1)
@@ -88,18 +93,18 @@ def known_field(stepper):
 
 def test_no_correction_changes_nothing():
     truth = ring()
-    for a, b in zip(jax.tree.leaves(poses.correct(poses.init(COUNT, PARTS), truth)), jax.tree.leaves(truth)):
+    for a, b in zip(jax.tree.leaves(correct(poses.init(COUNT, PARTS), truth)), jax.tree.leaves(truth)):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_twists_turn_about_what_the_cameras_look_at():
     corrections = poses.init(COUNT)
     corrections['pose'] = corrections['pose'].at[:, 3:].set(jnp.array([0.01, 0.02, 0.03]))
-    moved = poses.correct(corrections, ring(), depth=2.5)
-    errors = alignment.pose_errors(moved.world_from_camera, ring().world_from_camera)
+    moved = correct(corrections, ring(), depth=2.5)
+    errors = pose_errors(moved.world_from_camera, ring().world_from_camera)
     np.testing.assert_allclose(errors.rotation, np.rad2deg(0.01 * (9 + 36 + 9) ** 0.5), rtol=2e-3)
-    pivot = cameras.unproject(ring(), ring().center, jnp.full(COUNT, 2.5))
-    pixels, depth = cameras.project(moved, pivot)
+    pivot = unproject(ring(), ring().center, jnp.full(COUNT, 2.5))
+    pixels, depth = project(moved, pivot)
     np.testing.assert_allclose(pixels, ring().center, atol=1e-4)
     np.testing.assert_allclose(depth, 2.5, atol=1e-5)
 
@@ -107,7 +112,7 @@ def test_twists_turn_about_what_the_cameras_look_at():
 def test_twists_move_in_units_of_the_depth():
     corrections = poses.init(COUNT)
     corrections['pose'] = corrections['pose'].at[:, 1].set(0.02)
-    moved = poses.correct(corrections, ring(), depth=2.5).world_from_camera
+    moved = correct(corrections, ring(), depth=2.5).world_from_camera
     expected = ring().world_from_camera[:, :3, 3] + 0.05 * ring().world_from_camera[:, :3, 1]
     np.testing.assert_allclose(moved[:, :3, 3], expected, atol=1e-5)
 
@@ -146,7 +151,7 @@ def test_gradient_agrees_with_central_differences():
 def test_recovers_perturbed_cameras_in_a_known_scene():
     truth = ring()
     noise = {'pose': 0.03 * jax.random.normal(jax.random.key(1), (COUNT, 6)), 'focal': jnp.array([0.03, 0.03])}
-    started = poses.correct(noise, truth)
+    started = correct(noise, truth)
     optimizer = optax.adam(optax.exponential_decay(5e-3, 300, 0.1))
     method = poses.refining(known_field, steps.stepper(optimizer), started, parts=('pose', 'focal'), depth=3.0)
 
@@ -157,18 +162,18 @@ def test_recovers_perturbed_cameras_in_a_known_scene():
 
         return jax.lax.scan(body, state, jax.random.split(jax.random.key(2), 300))[0]
 
-    state = train(method.init(jax.random.key(0)))
-    refined = poses.correct(state.params['cameras'], started, depth=3.0)
-    before = alignment.pose_errors(started.world_from_camera, truth.world_from_camera)
-    after = alignment.pose_errors(refined.world_from_camera, truth.world_from_camera)
+    state = train(jax.jit(method.init)(jax.random.key(0)))
+    refined = correct(state.params['cameras'], started, depth=3.0)
+    before = pose_errors(started.world_from_camera, truth.world_from_camera)
+    after = pose_errors(refined.world_from_camera, truth.world_from_camera)
     assert float(jnp.median(before.rotation)) > 1.5
     assert float(jnp.median(after.rotation)) < 0.1
     assert float(after.rotation.max()) < 0.2
     # Longer lenses farther away make nearly the same pictures, so these two come last.
     assert float(after.translation.max()) < 0.05
     np.testing.assert_allclose(refined.focal, truth.focal, rtol=0.015)
-    rays = cameras.rays(truth[0], jnp.full((4, 2), 16.0))
-    np.testing.assert_allclose(method.render(state, rays).rgb, draw(rays), atol=1e-6)
+    rays = jax.jit(cameras.rays)(truth[0], jnp.full((4, 2), 16.0))
+    np.testing.assert_allclose(jax.jit(method.render)(state, rays).rgb, jax.jit(draw)(rays), atol=1e-6)
 
 
 def test_says_what_cannot_be_refined():
