@@ -123,7 +123,12 @@ def test_photographs_of_the_cow(tmp_path, data_root):
     photos, mesh = data_root / 'spot_views', data_root / 'meshes' / 'spot_triangulated.obj'
     if not (photos.is_dir() and mesh.is_file()):
         pytest.skip(f'no {photos} or {mesh}')
-    flags = ['--flagfile=configs/fit_appearance_spot.flags', '--steps=400', '--evaluate_every=0', '--frames=4']
+    flags = [
+        '--flagfile=configs/fit_appearance_spot.flags',
+        '--steps=200',
+        '--evaluate_every=0',
+        '--frames=4',
+    ]
     places = [f'--data_dir={photos}', f'--mesh={mesh}', f'--workdir={tmp_path}']
     command = [sys.executable, '-m', 'experiments.fit_appearance', *flags, *places]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
