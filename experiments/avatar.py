@@ -59,6 +59,8 @@ class Config:
         logits: what was recognised of it, in place of a recogniser, see `neurend.speech.windows.read`.
         text: to be said, by espeak-ng's voice.
         expressions: tracking.npz of a face whose expressions are to be had, or the folder with it.
+        relative: take these as they differ from their mean, from the mean of the film: two faces that were tracked each
+            by itself may have other expressions at rest.
         motion: tracking.npz of whoever moves head, eyes and brows; '' for the person's own film.
         dub: keep the film but for the lower face, from its first frame on.
         part: of the mesh that has the texture, 'head' or 'face', see `experiments.neural_head`.
@@ -79,10 +81,14 @@ class Config:
         run: length and records of the texture's training.
     """
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        *_DRIVERS, 'motion', 'dub', 'close', 'background', 'output', 'recognizer', 'audio_expression',
+    TRAINS_IN: ClassVar[tuple[str, ...]] = ('speech', 'texture')
+    NOT_RECORDED: ClassVar[tuple[str, ...]] = (
+        *_DRIVERS, 'relative', 'motion', 'dub', 'close', 'background', 'output',
         *(f'voice.{each.name}' for each in dataclasses.fields(Voice)),
-        'speech.strength', *(f'speech.{name}' for name in RUN_MAY_CHANGE), *RUN_MAY_CHANGE,
+    )  # fmt: skip
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
+        'recognizer', 'audio_expression', 'speech.strength', *(f'speech.{name}' for name in RUN_MAY_CHANGE),
+        *RUN_MAY_CHANGE,
     )  # fmt: skip
 
     data_dir: str = ''
@@ -93,6 +99,7 @@ class Config:
     logits: str = ''
     text: str = ''
     expressions: str = ''
+    relative: bool = False
     motion: str = ''
     dub: bool = False
     part: Part = 'head'
@@ -121,6 +128,10 @@ class Config:
             raise checks.InputError(f'--{", --".join(given)}: got {len(given)}, expected one of them')
         if self.model.window > 1:
             raise checks.InputError(f'--model.window: got {self.model.window}, expected 1: frames are drawn one by one')
+        if self.text and not self.text.strip():
+            raise checks.InputError(f'--text: got {self.text!r}, expected words')
+        if self.relative and not self.expressions:
+            raise checks.InputError('--relative: got no --expressions, of which it is to be')
         if self.dub and (self.motion or self.background):
             raise checks.InputError('--dub: keeps the film, expected neither --motion nor --background')
         if self.dub and not given:
@@ -154,6 +165,20 @@ class Avatar(NamedTuple):
     state: State
 
 
+class Script(NamedTuple):
+    """What drives a person.
+
+    Attributes:
+        base: how the head moves, and the rest of the face.
+        reenacted: what the whole face does, where another's does so.
+        heard: speech, else.
+    """
+
+    base: Performance
+    reenacted: Performance | None
+    heard: avatar_script.Heard | None
+
+
 class Film(NamedTuple):
     """What is to be drawn: of each frame expressions and pose, the sound, and which frame of the film it goes by."""
 
@@ -164,22 +189,31 @@ class Film(NamedTuple):
 
 def main(config: Config) -> evaluation.Table | None:
     """Learns, then writes a film of what is to be said, or the table and pictures of the frames held out."""
-    avatar = learn(config)
+    given = read(config)
     if not config.driven:
+        avatar = learn(config, given)
         return avatar_report.report(
             avatar, config.workdir, given=config.data_dir or 'procedural head', part=config.part
         )
-    write(config, avatar, film(config, avatar))
+    # What cannot be read is said before anything is learned.
+    avatar_picture.over(given[0], config.background)
+    said = script(config, given[0])
+    avatar = learn(config, given)
+    write(config, avatar, film(config, avatar, said))
     return None
 
 
-def learn(config: Config) -> Avatar:
+def learn(config: Config, given: tuple[TrackedHead, np.ndarray] | None = None) -> Avatar:
     """Trains what is not trained yet.
+
+    Args:
+        config: what.
+        given: what `read` gives of it, if that is read already.
 
     Raises:
         InputError: the film, its speech or the network cannot be read, or they do not fit each other.
     """
-    head, windows = read(config)
+    head, windows = given or read(config)
     folder = Path(config.workdir)
     if config.audio_expression:
         speaker = avatar_speech.adopt(config.speech, config.audio_expression, head, windows, folder)
@@ -212,8 +246,8 @@ def read(config: Config) -> tuple[TrackedHead, np.ndarray]:
     tracking = statedict.read(path, what='tracking')
     if 'logits' not in tracking:
         raise checks.InputError(
-            f'{path}: lacks logits, expected windows of speech for each frame, (frames, 16, 29); '
-            '`neurend.speech.streaming.Listener.windows` makes them of the sound'
+            f'{path}: lacks logits, expected windows of speech for each frame, (frames, 16, 29). '
+            'experiments.face_fit writes them with --recognizer, of the sound of the video or of --sound'
         )
     checks.shape(f'logits of {path}', tracking['logits'], f'{len(head)} 16 _', 'Give one window for each frame')
     return head, tracking['logits'].astype(np.float32)
@@ -236,22 +270,39 @@ def texture(config: Config) -> neural_head.Config:
     )
 
 
-def film(config: Config, avatar: Avatar) -> Film:
+def script(config: Config, head: TrackedHead) -> Script:
+    """What drives a person.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    # A dubbed film is the whole film; else the person moves as in the frames that it was learned from.
+    base = head.performance if config.dub else avatar_script.motion(head, config.motion)
+    if config.expressions:
+        return Script(base, avatar_script.reenact(head, config.expressions, base, relative=config.relative), None)
+    heard = avatar_script.listen(
+        wav=config.wav, logits=config.logits, text=config.text, voice=config.voice, listener=config.recognizer,
+        fps=head.fps,
+    )  # fmt: skip
+    return Script(base, None, heard)
+
+
+def film(config: Config, avatar: Avatar, said: Script | None = None) -> Film:
     """What is to be drawn.
+
+    Args:
+        config: how it is driven.
+        avatar: who.
+        said: what `script` gives, if that is read already.
 
     Raises:
         InputError: what drives the person cannot be read.
     """
     head = avatar.head
-    # A dubbed film is the whole film; else the person moves as in the frames that it was learned from.
-    base = head.performance if config.dub else avatar_script.motion(head, config.motion)
-    if config.expressions:
-        performance = avatar_script.reenact(head, config.expressions, base)
-        return Film(performance, None, avatar_script.turning(len(base.expressions), len(performance.expressions)))
-    heard = avatar_script.listen(
-        wav=config.wav, logits=config.logits, text=config.text, voice=config.voice, listener=config.recognizer,
-        fps=head.fps,
-    )  # fmt: skip
+    base, reenacted, heard = said or script(config, head)
+    if heard is None:
+        assert reenacted is not None
+        return Film(reenacted, None, avatar_script.turning(len(base.expressions), len(reenacted.expressions)))
     windows = heard.windows
     if not config.logits:  # another recogniser than the film's may have heard it
         windows = avatar_speech.as_often(windows, avatar.windows[: head.train])

@@ -64,7 +64,7 @@ def frames(
 
 
 def over(head: TrackedHead, background: str) -> TrackedHead:
-    """The head before another background, a picture file, which is brought to its size.
+    """The head before another background, a picture file, the middle of which fills the frame.
 
     Raises:
         InputError: the picture cannot be read, or the head was learned among the frames themselves.
@@ -73,7 +73,13 @@ def over(head: TrackedHead, background: str) -> TrackedHead:
         return head
     keeps_film(head, 'background')
     height, width = head.background.shape[:2]
-    return dataclasses.replace(head, background=resize(io.read(Path(background), channels=3), (width, height)))
+    picture = io.read(Path(background), channels=3)
+    rows, columns = picture.shape[:2]
+    share = min(rows / height, columns / width)  # of its pixels to one of the frame's
+    tall, wide = max(1, round(share * height)), max(1, round(share * width))
+    top, left = (rows - tall) // 2, (columns - wide) // 2
+    cut = picture[top : top + tall, left : left + wide]
+    return dataclasses.replace(head, background=resize(cut, (width, height)))
 
 
 def keeps_film(head: TrackedHead, flag: str) -> None:

@@ -46,7 +46,7 @@ def listen(*, wav: str, logits: str, text: str, voice: espeak.Voice, listener: s
         fps: of the film.
 
     Raises:
-        InputError: something cannot be read, or the logits last otherwise than the sound.
+        InputError: something cannot be read, the sound is shorter than a frame, or the logits last otherwise.
     """
     sound, said = None, ()
     if text:
@@ -56,6 +56,10 @@ def listen(*, wav: str, logits: str, text: str, voice: espeak.Voice, listener: s
         sound = audio.read(wav)
         if sound.clipped > _CLIPPED:
             app.say(f'{wav}: {sound.clipped:.1%} of the samples are clipped; lips may be wrong. Record it more quietly')
+    if sound is not None and round(sound.duration * fps) < 1:
+        raise checks.InputError(
+            f'{wav or "text"}: lasts {sound.duration:.3f} s, expected a frame of 1/{fps:g} s at least'
+        )
     if not logits:
         assert sound is not None
         return Heard(recognizer.load(listener).windows(sound, fps), sound, said)
@@ -95,7 +99,7 @@ def motion(head: TrackedHead, path: str = '') -> Performance:
     own = Performance(*(each[: head.train] for each in head.performance))
     if not path:
         return own
-    other = tracked_head.read_performance(path, head.names)
+    other = tracked_head.read_performance(path, head.names, fps=head.fps)
     here, there = (spoken_face.mean_pose(each.world_from_head).astype(np.float64) for each in (own, other))
     return other._replace(world_from_head=(here @ np.linalg.inv(there) @ other.world_from_head).astype(np.float32))
 
@@ -136,11 +140,21 @@ def close(head: TrackedHead, lips: np.ndarray, weights: np.ndarray) -> np.ndarra
     return lips + weights[:, None] * (closed[None] - lips)
 
 
-def reenact(head: TrackedHead, path: str, base: Performance) -> Performance:
+def reenact(head: TrackedHead, path: str, base: Performance, *, relative: bool = False) -> Performance:
     """The expressions of another's tracked film, in poses of `base` in turn.
+
+    Args:
+        head: the person.
+        path: of a `tracking.npz`.
+        base: whose poses.
+        relative: whether they are as far from the mean of the person's film as from their own, within [0, 1], not what
+            they are: what a face does at rest cannot be told from how it is made.
 
     Raises:
         InputError: see `motion`.
     """
-    expressions = tracked_head.read_performance(path, head.names).expressions
+    expressions = tracked_head.read_performance(path, head.names, fps=head.fps).expressions
+    if relative:
+        rest = head.performance.expressions[: head.train].mean(0)
+        expressions = np.clip(expressions + (rest - expressions.mean(0))[None], 0, 1)
     return Performance(expressions, base.world_from_head[turning(len(base.expressions), len(expressions))])

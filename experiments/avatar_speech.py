@@ -29,6 +29,7 @@ from neurend.typing import Array, Key, PyTree, Source
 Letters = Literal['probabilities', 'logits']
 _SPOKEN = ('jaw', 'mouth', 'tongue', 'cheekPuff')
 _LIPS = slice(48, 68)  # of the landmarks
+_SPACE = text.LETTERS.index(' ')
 _UNIT = 0.01  # metres of the mesh's unit
 
 
@@ -114,15 +115,26 @@ def hear(windows: np.ndarray, letters: Letters) -> np.ndarray:
     return np.asarray(windows, np.float32) if letters == 'logits' else np.asarray(_softmax(windows))
 
 
+def speaking(windows: np.ndarray) -> np.ndarray:
+    """Whether something is said in windows of logits `[t 16 29]`, or just before or after, by likely letters: `[t]`."""
+    said = np.asarray(_softmax(windows))
+    letters = 1 - said[..., text.BLANK] - said[..., _SPACE]
+    return letters.max(1) > 0.5
+
+
 def as_often(windows: np.ndarray, film: np.ndarray) -> np.ndarray:
     """Windows of logits `[t 16 29]` whose blanks are as likely, on average, as in those of a film, `[m 16 29]`.
 
     Recognisers differ in how often they say that they hear no letter, and lips would open less by one that says so
-    oftener than that of the film. The same number is added to all logits of the blank.
+    oftener than that of the film. The same number is added to all logits of the blank. Pauses do not count; where
+    nothing is said at all, windows stay as they are.
     """
-    wanted = float(np.asarray(_softmax(film[:, CENTER]))[:, text.BLANK].mean())
+    given = windows[speaking(windows), CENTER].astype(np.float64)
+    there = film[speaking(film), CENTER]
+    if not len(given) or not len(there):
+        return windows
+    wanted = float(np.asarray(_softmax(there))[:, text.BLANK].mean())
     wanted = min(max(wanted, 0.01), 0.99)
-    given = windows[:, CENTER].astype(np.float64)
     others: Any = special.logsumexp(np.delete(given, text.BLANK, axis=1), axis=1)
     # Of each row the blank's probability is a logistic function of what is added, so that the mean grows with it.
     more = given[:, text.BLANK] - others

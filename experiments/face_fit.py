@@ -42,6 +42,9 @@ class Config:
         landmarks: folder of JSON files, one per frame, or a .npy, see `neurend.data.landmarks.read_track`.
         face: the face model: ict_face.npz, or a folder of ICT-FaceKit's.
         background: picture behind the face, of the size of the frames; '' for the median of the frames.
+        recognizer: workdir of `experiments.recognizer`, which hears the sound and writes its letters to the tracking,
+            as `experiments.avatar` needs them; '' for none.
+        sound: what it hears, a sound file; '' for the sound of the video.
         start: fit.npz of an earlier run of the same video, to go on from instead of from the landmarks.
         workdir: where results go.
         frames: how many, the first ones; 0 for all. Of the embedded face, 60 then.
@@ -57,6 +60,8 @@ class Config:
     landmarks: str = ''
     face: str = ''
     background: str = ''
+    recognizer: str = ''
+    sound: str = ''
     start: str = ''
     workdir: str = 'out/face_fit'
     frames: int = 0
@@ -75,10 +80,16 @@ def main(config: Config) -> dict[str, Any]:
         raise checks.InputError('--video, --landmarks, --face: got some of them, expected all or none')
     if not 0 < config.train <= 1 or config.frames < 0:
         raise checks.InputError(f'--train, --frames: got {config.train} and {config.frames}, expected a share, a count')
-    truth, background = None, None
+    if (config.sound and not config.recognizer) or (config.recognizer and not config.video):
+        raise checks.InputError('--sound, --recognizer: expected a recogniser for the sound, and a video for both')
+    truth, background, logits = None, None, None
     if config.video:
         clip = face_fit_files.read_frames(config.video, limit=config.frames)
         images, fps, model = clip.images, clip.fps, ict.read(config.face)
+        if config.recognizer:
+            logits = face_fit_files.hear(
+                config.video, config.sound, config.recognizer, fps=fps, count=len(images), cut=bool(config.frames)
+            )
         points = landmarks.read_track(config.landmarks, size=(images.shape[2], images.shape[1]))
         if len(points) < len(images) or (len(points) > len(images) and not config.frames):
             raise checks.InputError(f'{config.landmarks}: landmarks of {len(points)} frames, expected {len(images)}')
@@ -113,7 +124,7 @@ def main(config: Config) -> dict[str, Any]:
     folder = Path(config.workdir)
     face_fit_files.write_frames(folder, config.video, images, background)
     train = max(1, round(config.train * len(images)))
-    face_fit_files.write_tracking(folder, model, config.face, frame, fit, fps=fps, train=train)
+    face_fit_files.write_tracking(folder, model, config.face, frame, fit, fps=fps, train=train, logits=logits)
     (folder / 'report.json').write_text(json.dumps(report, indent=1))
 
     def over(k: int) -> np.ndarray:

@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import recognizer
 from neurend import checks
 from neurend.data import clips, pairs
 from neurend.faces import blendshapes, fitting, fitting_pictures, ict
 from neurend.faces.blendshapes import FaceModel
 from neurend.faces.fitting import Fit, Frame
-from neurend.images import io, statedict
+from neurend.images import io, statedict, video
 from neurend.scenes import atlas
 from neurend.scenes.meshes import Mesh
+from neurend.speech import audio
+from neurend.speech.audio import Waveform
 
 _SHARE = 0.6  # of the mesh in overlays
 _TARGET, _FOUND = (255, 60, 60), (60, 255, 60)
@@ -32,6 +35,32 @@ def read_frames(path: str, *, limit: int) -> clips.Clip:
         return clips.read_video(path, limit=limit or None)
     clip = clips.read_frames(path)
     return clip.part(0, limit) if limit else clip
+
+
+def hear(film: str, sound: str, listener: str, *, fps: float, count: int, cut: bool) -> np.ndarray:
+    """Windows of logits `[count 16 29]` of what is said in a film.
+
+    Args:
+        film: the video.
+        sound: file with its sound; '' for that which the video has.
+        listener: workdir of the recogniser.
+        fps: frames per second of the film.
+        count: of its frames.
+        cut: whether there may be more sound than frames.
+
+    Raises:
+        InputError: it cannot be read, a folder of frames has no sound, or it does not last as long as the film.
+    """
+    if not sound and Path(film).is_dir():
+        raise checks.InputError(f'{film}: frames of a folder have no sound, expected a sound file by --sound')
+    heard = audio.read(sound) if sound else Waveform(*video.read_sound(film))
+    found = recognizer.load(listener).windows(heard, fps)
+    # A track of sound may end a little before or after that of pictures.
+    if len(found) < count - fps / 5 or (len(found) > count + fps / 5 and not cut):
+        raise checks.InputError(
+            f'{sound or film}: lasts {heard.duration:.2f} s, expected {count / fps:.2f} s, as the {count} frames do'
+        )
+    return found[np.minimum(np.arange(count), len(found) - 1)]
 
 
 def read_start(path: str, model: FaceModel, frame: Frame, count: int) -> Fit:
@@ -53,8 +82,9 @@ def read_start(path: str, model: FaceModel, frame: Frame, count: int) -> Fit:
 
 
 def write_tracking(
-    folder: Path, model: FaceModel, face: str, frame: Frame, fit: Fit, *, fps: float, train: int
-) -> None:
+    folder: Path, model: FaceModel, face: str, frame: Frame, fit: Fit, *, fps: float, train: int,
+    logits: np.ndarray | None = None,
+) -> None:  # fmt: skip
     """Writes `tracking.npz`, as `neurend.data.tracked_head.read` reads it, and `fit.npz` to go on from.
 
     The world has the camera on its z axis, looking along -z, and the face on average at the origin. A model that came
@@ -76,6 +106,8 @@ def write_tracking(
         'fps': fps,
         'mesh_uvs': mesh.uvs,
     }
+    if logits is not None:
+        arrays['logits'] = logits
     arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
     arrays |= {
         'expression_names': np.array(model.names),

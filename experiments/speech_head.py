@@ -65,6 +65,7 @@ class Config:
         run: its length and records.
     """
 
+    TRAINS_IN: ClassVar[tuple[str, ...]] = ('speech', 'face')
     MAY_CHANGE: ClassVar[tuple[str, ...]] = tuple(
         f'{run}.{name}'
         for run in ('speech_run', 'run')

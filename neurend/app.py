@@ -66,8 +66,9 @@ def run(
 
     Args:
         main: the program; the docstring of its module is what `--help` shows.
-        config_class: frozen dataclass, see `neurend.config`. Its class variable `MAY_CHANGE`, if any, names the flags
-            that a run may be resumed with other values of.
+        config_class: frozen dataclass, see `neurend.config`. Its class variables may be `MAY_CHANGE`, names of the
+            flags that a run may be resumed with other values of, `NOT_RECORDED`, of those that are of one call and not
+            of the run, and `TRAINS_IN`, of the folders in the workdir that have the checkpoints.
         argv: arguments without the program's name; `sys.argv[1:]` if None.
         record: name of the flag file with the resolved configuration, written to `config.workdir` where the
             configuration has one. The default name belongs to the run that trains there; a program that reads another's
@@ -91,7 +92,7 @@ def run(
             say(banner())
             workdir = getattr(settings, 'workdir', None)
             if workdir and record and jax.process_index() == 0:
-                before = runs.kept(Path(workdir) / record)
+                before = runs.kept(settings, Path(workdir) / record)
                 say(f'config: {write_record(settings, Path(workdir), record)}')
                 undo.callback(runs.put_back, Path(workdir) / record, before)
             main(settings)
@@ -179,7 +180,7 @@ def write_record(settings: Any, workdir: Path, name: str) -> Path:
         with lock.hold(workdir) if name == RECORD else contextlib.nullcontext():
             if name == RECORD:
                 runs.check_same(settings, path, program_name())
-            runs.write(path, header + config.to_flags(settings))
+            runs.write(path, header + runs.recorded(settings))
     except OSError as error:
         raise checks.InputError(
             f'--workdir={workdir}: cannot be written ({error.strerror}); choose a folder you may write, with space left'

@@ -90,14 +90,16 @@ def read(config_class: type[T], flag_values: flags.FlagValues) -> T:
     return _build(config_class, flag_values, '')
 
 
-def to_flags(config: Any) -> str:
-    """Text of a flag file, one line per leaf, that parses to an equal configuration.
+def to_flags(config: Any, *, without: Sequence[str] = ()) -> str:
+    """Text of a flag file, one line per leaf, that parses to an equal configuration, but for the leaves left out.
 
     Raises:
         checks.InputError: a string has no form in a flag file (line breaks, spaces at its ends, commas inside a tuple).
     """
     lines = []
     for leaf in _leaves(type(config), config):
+        if leaf.name in without:
+            continue
         text = _serialize(leaf.default)
         try:
             same = text == text.strip() and len(text.splitlines()) < 2 and _parse(leaf.kind, text) == leaf.default

@@ -152,6 +152,30 @@ class Resumed:
     workdir: str = ''
 
 
+@dataclasses.dataclass(frozen=True)
+class Called:
+    NOT_RECORDED: ClassVar[tuple[str, ...]] = ('say',)
+    TRAINS_IN: ClassVar[tuple[str, ...]] = ('first', 'second')
+
+    rate: float = 0.1
+    say: str = ''
+    workdir: str = ''
+
+
+def test_what_one_call_is_to_do_is_not_recorded_and_trainings_in_folders_are_the_run(tmp_path, capsys):
+    record = tmp_path / 'config.flags'
+    (tmp_path / 'second' / 'checkpoints' / '100').mkdir(parents=True)
+    app.run(lambda _: None, Called, [f'--workdir={tmp_path}', '--say=  this,\tnow '])
+    assert '--rate=0.1' in record.read_text() and 'say' not in record.read_text()
+    said = []
+    app.run(said.append, Called, [f'--flagfile={record}'])
+    app.run(said.append, Called, [f'--flagfile={record}', '--say=that'])
+    assert [each.say for each in said] == ['', 'that']
+    with pytest.raises(SystemExit):
+        app.run(lambda _: pytest.fail('was called'), Called, [f'--flagfile={record}', '--rate=0.2'])
+    assert 'holds a run with --rate=0.1 (got 0.2)' in capsys.readouterr().err and '--rate=0.1' in record.read_text()
+
+
 def test_a_run_with_checkpoints_goes_on_with_the_flags_it_began_with(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = [f'--workdir={tmp_path}', f'--data_dir={tmp_path}/scene', '--rate=0.5']

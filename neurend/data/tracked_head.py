@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
 
 from neurend import checks
 from neurend.data import backdrop, clips
@@ -183,23 +184,47 @@ def read(
     return TrackedHead(images, background, mesh, names, performance, jax.device_get(camera), train, fps)
 
 
-def read_performance(path: str | os.PathLike[str], names: tuple[str, ...]) -> Performance:
+def read_performance(path: str | os.PathLike[str], names: tuple[str, ...], *, fps: float | None = None) -> Performance:
     """Reads a performance, of anybody, from a `tracking.npz` as `read` describes; the rest of it may be missing.
 
     Args:
         path: of the file, or of the folder that holds it.
         names: of the expressions, in the order wanted; expressions that the file lacks are 0.
+        fps: frames per second that it is brought to, if the file tells its own.
 
     Raises:
         InputError: the file is missing or damaged, an array is missing or does not fit, frames are not tracked, or an
             expression is none of these.
     """
     path = Path(path) / 'tracking.npz' if Path(path).is_dir() else Path(path)
-    own, performance = _performance(statedict.read(checks.file(path, 'tracking'), what='tracking'), path)
+    tracking = statedict.read(checks.file(path, 'tracking'), what='tracking')
+    own, performance = _performance(tracking, path)
+    if fps is not None and 'fps' in tracking:
+        rate = float(_get(tracking, 'fps', '', path).item())
+        if not rate > 0:
+            raise checks.InputError(f'{path}: got fps {rate}, expected a positive number')
+        performance = at_rate(performance, rate, fps)
     places = _places(own, names, str(path))
     expressions = np.zeros((len(performance.expressions), len(names)), np.float32)
     expressions[:, places] = performance.expressions
     return performance._replace(expressions=expressions)
+
+
+def at_rate(performance: Performance, rate: float, wanted: float) -> Performance:
+    """A performance of `rate` frames per second at another rate; between frames rotations go the shortest way."""
+    count = len(performance.expressions)
+    if rate == wanted or count < 2:
+        return performance
+    times = np.minimum(np.arange(max(1, round(count * wanted / rate))) * (rate / wanted), count - 1)
+    before = np.minimum(times.astype(int), count - 2)
+    part = (times - before)[:, None]
+    poses = performance.world_from_head
+    shifts = poses[:, :3, 3]
+    found = np.tile(np.eye(4, dtype=np.float32), (len(times), 1, 1))
+    found[:, :3, :3] = Slerp(np.arange(count), Rotation.from_matrix(poses[:, :3, :3]))(times).as_matrix()
+    found[:, :3, 3] = (1 - part) * shifts[before] + part * shifts[before + 1]
+    expressions = (1 - part) * performance.expressions[before] + part * performance.expressions[before + 1]
+    return Performance(expressions.astype(np.float32), found)
 
 
 def mirrored(performance: Performance, names: tuple[str, ...]) -> Performance:
@@ -314,7 +339,7 @@ def _places(names: list[str] | tuple[str, ...], known: list[str] | tuple[str, ..
 
 def _get(arrays: Mapping[str, np.ndarray], name: str, shape: str, path: Path) -> np.ndarray:
     if name not in arrays:
-        raise checks.InputError(f'{path}: lacks {name}, expected {", ".join(sorted(arrays))} and it')
+        raise checks.InputError(f'{path}: lacks {name}, expected it beside {", ".join(sorted(arrays)) or "nothing"}')
     array = arrays[name]
     checks.shape(f'{name} of {path}', array, shape)
     if array.dtype.kind == 'f':

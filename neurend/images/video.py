@@ -66,7 +66,8 @@ def write(
             f'{target}: cannot be written ({error}). Check that the folder exists, is writable and has room'
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return count
 
 

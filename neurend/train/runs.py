@@ -7,6 +7,8 @@ from typing import Any
 
 from neurend import checks, config
 
+# Names of flags of one call alone and of folders with trainings, as class variables of configurations.
+_NOT_RECORDED, _TRAINS_IN = 'NOT_RECORDED', 'TRAINS_IN'
 # Fields of any configuration that say where a run is, not what it is.
 _PLACE = 'workdir'
 
@@ -15,7 +17,8 @@ def check_same(settings: Any, record: Path, ours: str) -> None:
     """Checks that a run with checkpoints beside its record would go on with the same flags.
 
     Args:
-        settings: configuration to go on with; its class variable `MAY_CHANGE` names the flags that may differ.
+        settings: configuration to go on with; its class variable `MAY_CHANGE` names the flags that may differ, beside
+            those that are not recorded, see `recorded`.
         record: flag file of the run, which need not exist.
         ours: the running program, as records name it.
 
@@ -23,7 +26,7 @@ def check_same(settings: Any, record: Path, ours: str) -> None:
         InputError: other flags differ, or the record is of another program.
     """
     folder = record.parent
-    if kept(record) is None:
+    if kept(settings, record) is None:
         return
     try:
         before = config.leaves(config.parse(type(settings), f'--flagfile={record}'))
@@ -35,7 +38,7 @@ def check_same(settings: Any, record: Path, ours: str) -> None:
             f'workdir {folder}: holds a run{f" of {whose}" if whose else ""} with other flags than this program has '
             f'({error}); choose another --workdir'
         ) from error
-    free = {_PLACE, *getattr(settings, 'MAY_CHANGE', ())}
+    free = {_PLACE, *getattr(settings, 'MAY_CHANGE', ()), *getattr(settings, _NOT_RECORDED, ())}
     now = config.leaves(settings)
     other = [name for name in now if name not in free and not _equal(name, before[name], now[name])]
     if other:
@@ -46,9 +49,23 @@ def check_same(settings: Any, record: Path, ours: str) -> None:
         )
 
 
-def kept(record: Path) -> str | None:
-    """What the record of a run with checkpoints says; None where nothing was learned yet, or nothing is recorded."""
-    if not any(path.name.isdigit() for path in (record.parent / 'checkpoints').glob('*')):
+def recorded(settings: Any) -> str:
+    """What a record says of a configuration: all flags but those of one call, which its class's `NOT_RECORDED` names.
+
+    Raises:
+        InputError: see `config.to_flags`.
+    """
+    return config.to_flags(settings, without=getattr(settings, _NOT_RECORDED, ()))
+
+
+def kept(settings: Any, record: Path) -> str | None:
+    """What the record of a run with checkpoints says; None where nothing was learned yet, or nothing is recorded.
+
+    Checkpoints lie in the record's folder, or in those of it that the class variable `TRAINS_IN` of the configuration
+    names.
+    """
+    folders = [record.parent / each / 'checkpoints' for each in getattr(settings, _TRAINS_IN, ('',))]
+    if not any(path.name.isdigit() for folder in folders for path in folder.glob('*')):
         return None
     try:
         return record.read_text(encoding='utf-8')

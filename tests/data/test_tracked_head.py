@@ -81,12 +81,32 @@ def test_resized_frames_keep_their_camera(tmp_path):
     np.testing.assert_allclose(pixels[0][0], [16 + 300 * 1 / 53, 12 - 310 * 2 / 53], rtol=1e-5)
 
 
+def test_a_turn_keeps_its_pace_at_another_rate():
+    angles = np.linspace(0, 1.2, 25)
+    poses = np.tile(np.eye(4, dtype=np.float32), (25, 1, 1))
+    poses[:, 0, 0], poses[:, 0, 2] = np.cos(angles), np.sin(angles)
+    poses[:, 2, 0], poses[:, 2, 2] = -np.sin(angles), np.cos(angles)
+    poses[:, 1, 3] = np.arange(25)
+    film = Performance(np.arange(25, dtype=np.float32)[:, None], poses)
+    found = tracked_head.at_rate(film, 25.0, 60.0)
+    assert len(found.expressions) == 60 and found.expressions.dtype == found.world_from_head.dtype == np.float32
+    times = np.minimum(np.arange(60) * 25 / 60, 24)
+    np.testing.assert_allclose(found.expressions[:, 0], times, atol=1e-5)
+    np.testing.assert_allclose(found.world_from_head[:, 1, 3], times, atol=1e-5)
+    np.testing.assert_allclose(np.arcsin(found.world_from_head[:, 0, 2]), times * 0.05, atol=1e-5)
+    assert tracked_head.at_rate(film, 25.0, 25.0) is film
+    assert len(tracked_head.at_rate(film, 50.0, 25.0).expressions) == 12
+
+
 def test_performances_of_others_go_by_name(tmp_path):
     path = tmp_path / 'other.npz'
     poses = np.tile(np.eye(4), (2, 1, 1))
     other = {'expressions': [[1.0, 2], [3, 4]], 'expression_names': ['smile_R', 'jawOpen'], 'head_to_world': poses}
     np.savez(path, **other)
     found = tracked_head.read_performance(path, ('jawOpen', 'smile_L', 'smile_R'))
+    slow = tmp_path / 'slow.npz'
+    np.savez(slow, **other, fps=12.5)
+    assert len(tracked_head.read_performance(slow, ('jawOpen', 'smile_R'), fps=25.0).expressions) == 4
     np.testing.assert_array_equal(found.expressions, [[2, 0, 1], [4, 0, 3]])
     with pytest.raises(InputError, match='expressions smile_R are unknown'):
         tracked_head.read_performance(path, ('jawOpen', 'smile_L'))

@@ -3,12 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from experiments import face_fit, filmed_face
+from experiments import face_fit, face_fit_files, filmed_face
 from neurend.checks import InputError
 from neurend.data import tracked_head
 from neurend.faces.fitting_pictures import PicturesConfig
 from neurend.geometry import cameras
 from neurend.images import io
+from neurend.speech import audio
+from neurend.speech.audio import Waveform
 
 
 @pytest.mark.slow
@@ -33,6 +35,32 @@ def test_the_embedded_face_is_tracked(tmp_path):
     # A second run goes on from the first; a fit of another number of frames is refused.
     with pytest.raises(InputError, match='10 frames, expected 9'):
         face_fit.main(face_fit.Config(workdir=str(tmp_path / 'b'), frames=9, size=64, start=str(tmp_path / 'fit.npz')))
+
+
+class _Listener:
+    def windows(self, sound, fps):
+        numbers = np.arange(round(sound.duration * fps), dtype=np.float32)
+        return np.broadcast_to(numbers[:, None, None], (len(numbers), 16, 29))
+
+
+def test_letters_come_with_the_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(face_fit_files.recognizer, 'load', lambda _: _Listener())
+    path = tmp_path / 'a.wav'
+    audio.write(path, Waveform(np.sin(np.arange(8000) / 5).astype(np.float32) / 2, 8000))
+
+    def hear(sound, count, cut=False):
+        return face_fit_files.hear(str(tmp_path), sound, '', fps=25.0, count=count, cut=cut)[:, 8, 0]
+
+    np.testing.assert_array_equal(hear(str(path), 25), np.arange(25))
+    np.testing.assert_array_equal(hear(str(path), 27), [*range(25), 24, 24])  # a little too short
+    np.testing.assert_array_equal(hear(str(path), 9, cut=True), np.arange(9))
+    for count in (9, 40):
+        with pytest.raises(InputError, match=rf'a\.wav: lasts 1\.00 s, expected {count / 25:.2f} s'):
+            hear(str(path), count)
+    with pytest.raises(InputError, match='expected a sound file by --sound'):
+        hear('', 25)
+    with pytest.raises(InputError, match='--sound, --recognizer: expected a recogniser'):
+        face_fit.main(face_fit.Config(sound=str(path)))
 
 
 def _write(folder, count):

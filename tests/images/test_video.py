@@ -37,6 +37,10 @@ def test_bad_input_and_no_leftovers(tmp_path):
         video.write(tmp_path / 'a.mp4', mixed)
     with pytest.raises(InputError, match='cannot be written'):
         video.write(tmp_path / 'none' / 'a.mp4', frames(1, 16, 16))
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(InputError, match='cannot be written'):
+        video.write(tmp_path / 'file' / 'a.mp4', frames(1, 16, 16))
+    (tmp_path / 'file').unlink()
     with pytest.raises(InputError, match=r'expected \.mp4'):
         video.write(tmp_path / 'a.avi', frames(1, 16, 16))
     (tmp_path / 'no.mp4').write_bytes(b'not a video at all')

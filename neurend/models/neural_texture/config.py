@@ -163,6 +163,8 @@ class NeuralTextureConfig:
         discriminator_width, discriminator_layers: of the discriminator, see `neurend.nn.patchgan.PatchGAN`.
         window: frames that the network sees: that which is drawn, and those before it, each with its own deformation.
         crop: side in pixels of the random window of a photograph that a step sees, on the mesh; 0 for all of it.
+        even: the share of windows that lie anywhere on the mesh alike; others lie about a random vertex, so that they
+            are where most vertices are.
         zoom: windows are enlarged by a random factor of up to this, the camera with them; 1 for none.
     """
 
@@ -180,10 +182,13 @@ class NeuralTextureConfig:
     discriminator_layers: int = 3
     window: int = 1
     crop: int = 0
+    even: float = 0.0
     zoom: float = 1.0
 
     def __post_init__(self):
         """Raises `InputError` for choices that do not go together."""
+        if not 0 <= self.even <= 1:
+            raise InputError(f'even: got {self.even}, expected a share')
         if self.zoom < 1:
             raise InputError(f'zoom: got {self.zoom}, expected a factor of at least 1')
         if self.window < 1:

@@ -192,7 +192,8 @@ def neural_texture(
         def one(view: tuple[Key, Any]) -> Drawn:
             key, shown = view
             shot = Shot(shown.camera, shown.background, shown.deformation)
-            part = windows.draw(key, config, vertices_of(frames(shot.deformation)[0]), shot, shown.rgb)
+            vertices = vertices_of(frames(shot.deformation)[0])
+            part = windows.draw(key, config, vertices, shot, shown.rgb, even=config.even)
             found = look(params, shot._replace(camera=part.camera), part.window)
             rgb, _ = finish(params, found, part.background, part.window)
             flat = found.color + (1 - found.seen) * part.background[..., :3]

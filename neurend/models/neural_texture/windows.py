@@ -50,7 +50,7 @@ def spread(background: Array, width: int, height: int) -> Array:
     return background if background.ndim == 3 else jnp.broadcast_to(background[None, None], (height, width, 3))
 
 
-def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array) -> Part:
+def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array, *, even: float = 0.0) -> Part:
     """A window of one photograph about a random vertex of a mesh, or a random point; all of it where `crop` is 0.
 
     Args:
@@ -59,6 +59,8 @@ def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array) -> Pa
         vertices: [V 3] in the world.
         shot: of the photograph.
         rgb: [H W 3] the photograph.
+        even: the share of windows about a random place of the box of all vertices instead: where a mesh is coarse there
+            are few vertices.
     """
     height, width = rgb.shape[:2]
     side, behind = config.crop, spread(shot.background, width, height)
@@ -66,8 +68,13 @@ def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array) -> Pa
         return Part(shot.camera, Window(width, height), rgb, behind)
     where_key, zoom_key = jax.random.split(key)
     chosen = vertices[jax.random.randint(where_key, (), 0, len(vertices))]
-    projected = clip.from_camera(shot.camera, jax.lax.stop_gradient(chosen)[None])[0]
-    middle = safe_divide(projected[:2], projected[3:])
+    middle = _places(shot.camera, chosen[None])[0]
+    if even:
+        even_key, box_key = jax.random.split(jax.random.fold_in(key, 1))
+        limits = jnp.array([width, height], middle.dtype)
+        places = jnp.clip(_places(shot.camera, vertices), 0, limits[None])
+        within = jax.random.uniform(box_key, (2,), minval=places.min(0), maxval=places.max(0))
+        middle = jnp.where(jax.random.uniform(even_key) < even, within, middle)
     scale = config.zoom ** jax.random.uniform(zoom_key) if config.zoom > 1 else 1
     limit = jnp.floor(jnp.array([width, height]) * scale).astype(jnp.int32) - side
     # A vertex may lie beyond the picture, or behind the camera: the window does not.
@@ -80,6 +87,12 @@ def draw(key: Key, config: Crops, vertices: Array, shot: Shot, rgb: Array) -> Pa
     else:
         cut, camera = jax.lax.dynamic_slice(both, (corner[1], corner[0], 0), (side, side, both.shape[-1])), shot.camera
     return Part(camera, window, cut[..., :3], cut[..., 3:])
+
+
+def _places(camera: Camera, points: Array) -> Array:
+    """Where points [n 3] are in the picture, [n 2] in pixels, without a gradient."""
+    projected = clip.from_camera(camera, jax.lax.stop_gradient(points))
+    return safe_divide(projected[:, :2], projected[:, 3:])
 
 
 def _enlarged(camera: Camera, scale: Array | float) -> Camera:

@@ -76,6 +76,27 @@ def test_windows_show_what_their_cameras_see(zoom):
     assert len(corners) > 1
 
 
+def test_even_windows_go_where_there_are_few_vertices():
+    """Nearly all vertices in a picture's upper left corner, one in the lower right one."""
+    config = dataclasses.replace(SMALL, crop=8)
+    camera = cameras.make(np.eye(4, dtype=np.float32), 40.0, size=(40, 40))
+    pixels = jnp.asarray([[4.0, 4.0]] * 500 + [[36.0, 36.0]])
+    vertices = cameras.unproject(camera, pixels, jnp.full(501, 3.0))
+    shot, rgb = Shot(camera, jnp.ones(3)), jnp.zeros((40, 40, 3))
+    keys = jax.random.split(jax.random.key(0), 200)
+
+    def corners(even):
+        return np.asarray(
+            jax.vmap(lambda key: windows.draw(key, config, vertices, shot, rgb, even=even).window.corner)(keys)
+        )
+
+    assert (corners(0.0) < 2).all(-1).mean() > 0.98
+    found = corners(0.5)
+    assert 0.4 < (found < 2).all(-1).mean() < 0.65
+    others = found[(found > 2).any(-1)]
+    assert np.abs(others.mean(0) - 16).max() < 3 and others.max() >= 30
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('opacity', ['mesh', 'network'])
 def test_a_picture_begins_as_the_textures_colour(opacity):
@@ -173,16 +194,17 @@ def test_what_is_learned_is_seen_from_elsewhere():
     assert learned > flat + 3 and learned > 27
     # A ring that is too thick: only the network can draw the outline.
     thick = primitives.torus(RING.major, 1.3 * RING.minor, around=48, across=24)
-    double = dataclasses.replace(SMALL.network, surfaces=2)
-    loose = made(dataclasses.replace(SMALL, opacity='network', network=double, crop=0), thick)
-    bound = made(dataclasses.replace(SMALL, crop=0), thick)
+    small = dataclasses.replace(SMALL.network, depth=2)
+    double = dataclasses.replace(small, surfaces=2)
+    loose = made(dataclasses.replace(SMALL, opacity='network', network=double), thick)
+    bound = made(dataclasses.replace(SMALL, network=small), thick)
     tight = psnr(bound, learn(bound, train, 200), test)
     assert psnr(loose, learn(loose, train, 200), test) > tight + 1
     # Or its texture, on shells of it between which the right ring lies.
-    plainer = dataclasses.replace(SMALL.network, surfaces=4, normals=False, reflection=0)
+    plainer = dataclasses.replace(small, surfaces=4, normals=False, reflection=0)
     texture = dataclasses.replace(SMALL.texture, channels=13)
     shelled = dataclasses.replace(
-        SMALL, opacity='texture', network=plainer, texture=texture, shells=ShellConfig(4, 0.04), crop=0
+        SMALL, opacity='texture', network=plainer, texture=texture, shells=ShellConfig(4, 0.04)
     )
     layered = made(shelled, thick)
     assert psnr(layered, learn(layered, train, 200), test) > tight + 1
