@@ -78,6 +78,7 @@ def main(config: Config) -> None:
     """Serves the page until it is interrupted."""
     token = read_token(config.token_file)
     live.check_address(config.host, allow_remote=config.allow_remote, token=token)
+    app.say(f'getting {config.avatar or "the procedural face"} ready: a minute or so where nothing is compiled yet')
     shown = show(config, Compiled(recognizer.load(config.recognizer).recognizer, config.rows))
     with serve(config, shown, token) as server:
         app.say(f'{server.url}{"#token=..., with the token" if token else ""}: open this page. Ctrl-C ends it')
