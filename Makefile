@@ -23,12 +23,15 @@ demo: $(STAMP)
 # Tests compile thousands of small programs and run them once: LLVM's optimisations take longer than they save there.
 # XLA's older way to emit fusions takes half the time of the newer one, and a core compiles one program at a time.
 # Neighbouring tests share programs: a worker takes a stretch of them, and then of what the other has left.
-test slow: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=0 \
+test: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=0 \
     --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow' $(ARGS)
 
-# The longest are left to whichever worker is free: these train for minutes.
+# The longest are left to whichever worker is free: these train for minutes. Their steps run several times faster with a
+# little of LLVM's optimisations, which cost more than that in short runs alone.
+slow: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=1 \
+    --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --durations=10 $(ARGS)
 
