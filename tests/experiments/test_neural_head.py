@@ -56,6 +56,7 @@ def test_colours_that_move_with_the_mesh_do_not_flicker(head):
     assert np.mean(steady) < 0.4 * np.mean(head_motion.flicker(head, wrong, frames))
 
 
+@pytest.mark.slow
 def test_a_brightness_that_changes_is_all_flicker(head):
     frames = [np.full((SIZE, SIZE, 3), 0.5 + 0.1 * (k % 2), np.float32) for k in range(10)]
     np.testing.assert_allclose(head_motion.flicker(head, head.performance, frames), 0.1, atol=1e-5)

@@ -71,13 +71,12 @@ def test_a_damaged_vertex_does_no_harm_to_the_others():
     faces = np.concatenate([FACES, [[0, 3, 4]]]).astype(np.int32)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(SIZE, SIZE, 1)), jnp.float32)
 
-    @jax.jit
     def loss(vertices):
         found = rasterize.rasterize(vertices, faces, width=SIZE, height=SIZE)
         colors = jnp.where((found.face >= 0)[..., None], 1.0, 0.0)
         return jnp.sum(weights * antialias.antialias(colors, found, vertices, triangles.topology(faces)))
 
-    grads = np.asarray(jax.grad(loss)(vertices))
+    grads = np.asarray(jax.jit(jax.grad(loss))(vertices))
     assert np.isfinite(grads[:4]).all() and np.abs(grads[:4]).max() > 0.1
 
 
@@ -135,7 +134,6 @@ def test_moving_a_textured_sphere_changes_what_supersampling_says():
     shifts = [jnp.array([x, y]) for x in steps for y in steps]
     got = np.mean([gradient(shift) for shift in shifts], axis=0)
     want = [
-        np.mean([exact(shift + 0.5 * along) - exact(shift - 0.5 * along) for shift in shifts])
-        for along in jnp.eye(2)
+        np.mean([exact(shift + 0.5 * along) - exact(shift - 0.5 * along) for shift in shifts]) for along in jnp.eye(2)
     ]
     assert np.linalg.norm(got - want) < 0.05 * np.linalg.norm(want)

@@ -109,6 +109,7 @@ def test_what_is_nearer_hides_what_is_behind():
     eyes = [(-0.5, 0.0, 0.0, 0, 0, 0), (0.5, 0.0, 0.0, 0, 0, 0), (0.0, 0.0, 0.0, 0, 0, 0)]
     views = [cameras.make(transforms.se3_exp(jnp.asarray(eye)), 40.0, size=(48, 32)) for eye in eyes]
 
+    @jax.jit
     def seen(camera):
         rays = cameras.rays(camera, cameras.pixel_centers(48, 32))
         x = rays.origins[..., 0] + 2 * rays.directions[..., 0]
@@ -143,7 +144,7 @@ def test_weights_fade_where_photographs_come_and_go():
     """Along a way past many photographs no weight jumps."""
     share = jnp.ones((6, 400))
     at = jnp.linspace(0, 5, 400)
-    found = lumigraph.weights(jnp.abs(at[None] - jnp.arange(6.0)[:, None]), share, keep=2)
+    found = jax.jit(functools.partial(lumigraph.weights, keep=2))(jnp.abs(at[None] - jnp.arange(6.0)[:, None]), share)
     assert np.abs(np.diff(found, axis=1)).max() < 0.1
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
     assert (np.sort(np.asarray(found), axis=0)[:-3] < 1e-3).all()
@@ -184,7 +185,7 @@ def test_without_overlap_the_picture_is_empty_and_so_are_gradients(move):
     (_, found), gradients = pulled(SOURCES.pictures, away.world_from_camera, away.focal)
     for x in (found.rgb, found.alpha, found.depth, found.weights, *gradients):
         assert (np.asarray(x) == 0).all()
-    seen, _ = warps.warp(SOURCES, away, DEPTH)
+    seen, _ = jax.jit(warps.warp)(SOURCES, away, DEPTH)
     with pytest.raises(InputError, match='far away: none of 4 source views sees anything'):
         warps.check(seen.share, 'far away')
 
@@ -192,7 +193,7 @@ def test_without_overlap_the_picture_is_empty_and_so_are_gradients(move):
 def test_batches_are_those_of_a_loop():
     # Not from where a share is all but zero, which rounding changes and weights do not show.
     targets = [camera_at((0.05, 0.1, 0.0, 0.02, 0.03, 0.0)), camera_at((-0.1, 0.05, 0.0, 0.0, 0.01, 0.0))]
-    together = jax.vmap(lambda target: lumigraph.render(SOURCES, target, DEPTH))(stacked(*targets))
+    together = jax.jit(jax.vmap(lambda target: lumigraph.render(SOURCES, target, DEPTH)))(stacked(*targets))
     for k, target in enumerate(targets):
         np.testing.assert_allclose(together.rgb[k], draw(SOURCES, target, DEPTH).rgb, atol=1e-5)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ def view(eye=EYE, turn=None, size=SIZE):
     return cameras.make(pose, 1.2 * size, size=(size, size))
 
 
+@functools.partial(jax.jit, static_argnames='size')
 def rays_of(camera, size=SIZE):
     return cameras.rays(camera, cameras.pixel_centers(size, size))
 
@@ -58,7 +60,7 @@ def test_directions_need_not_be_unit_and_ends_may_differ():
     np.testing.assert_array_equal(plain.hit, scaled.hit)
     np.testing.assert_allclose(plain.t, 3 * scaled.t, atol=2e-4)
     near = jnp.where(jnp.arange(SIZE)[:, None] < SIZE // 2, 0.5, 5.0) * jnp.ones((SIZE, SIZE))
-    halves = march.trace(fn, rays, near=near, far=6.0)
+    halves = traced(fn, rays, near=near)
     np.testing.assert_array_equal(halves.hit[: SIZE // 2], plain.hit[: SIZE // 2])
     assert not halves.hit[SIZE // 2 :].any()
 
@@ -106,7 +108,7 @@ def test_the_implicit_gradient_is_the_unrolled_one(mode):
         return jax.lax.scan(step, jnp.full(rays.shape, 0.5), None, length=60)[0]
 
     fn = distances.torus(0.7, 0.25)
-    hits, others = traced(fn, plain, far=5.0), march._at(plain, unrolled(fn, plain))
+    hits, others = traced(fn, plain, far=5.0), jax.jit(lambda rays: march._at(rays, unrolled(fn, rays)))(plain)
     # Where rays graze, sixty steps have not arrived.
     facing = jnp.abs((march.normals(fn, hits.points) * plain.viewdirs).sum(-1))
     sure = hits.hit & (facing > 0.3) & (jnp.abs(fn(others)) < 1e-6)

@@ -1,5 +1,6 @@
 """A soft coloured ball that can be integrated in closed form, for methods to learn."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -37,6 +38,7 @@ def opacity(rays):
     return jnp.where(hit, -jnp.expm1(-DENSITY * length), 0.0)
 
 
+@functools.partial(jax.jit, static_argnames='num')
 def batch(key, num, *, background=1.0):
     keys = jax.random.split(key, 2)
     azimuths = 2 * jnp.pi * jax.random.uniform(keys[0], (num,))

@@ -67,8 +67,8 @@ def test_learns_the_sphere(trained):
 def test_depth_is_that_of_the_sphere(trained):
     views, method, state, *_ = trained
     camera = views.camera(3)
-    rays = cameras_lib.rays(camera, jnp.array([[SIZE / 2, SIZE / 2], [0.5, 0.5]]))
-    rendering = method.render(state, rays)
+    rays = jax.jit(cameras_lib.rays)(camera, jnp.array([[SIZE / 2, SIZE / 2], [0.5, 0.5]]))
+    rendering = jax.jit(method.render)(state, rays)
     np.testing.assert_allclose(rendering.depth[0], 3 - 0.6, atol=0.08)
     np.testing.assert_allclose(rendering.median[0], 3 - 0.6, atol=0.08)
     np.testing.assert_allclose(rendering.alpha, [1, 0], atol=0.02)

@@ -59,9 +59,9 @@ def test_learns_a_ball(factory, config):
     assert metrics['psnr'][:3].mean() < 18
     assert metrics['psnr'][-10:].mean() > 24
 
-    view = analytic.camera(jnp.array(0.7))
-    rays = cameras.rays(view, cameras.pixel_centers(16, 16))
-    alpha = analytic.opacity(rays)
+    view = jax.jit(analytic.camera)(jnp.array(0.7))
+    rays = jax.jit(cameras.rays)(view, cameras.pixel_centers(16, 16))
+    alpha = jax.jit(analytic.opacity)(rays)
     rgba = jnp.concatenate([jnp.broadcast_to(jnp.array(analytic.COLOR), (16, 16, 3)), alpha[..., None]], axis=-1)
     image = np.asarray(jnp.round(rgba * 255), np.uint8)
     values, pictures = method.evaluate(state, Example('ball', view, image, np.asarray(alpha > 0, np.uint8) * 255))
