@@ -273,7 +273,11 @@ def test_conditions_unlike_those_of_training_are_named(condition, message):
 def test_training_begins_with_weights_of_the_public_layout(tmp_path):
     generator = GeneratorConfig(width=2, depth=2, norm='batch')
     settings = pix2pix_facades.Config(
-        crop=16, init=str(tmp_path / 'net.pth'), model=dataclasses.replace(TINY, generator=generator)
+        data_dir=str(side_by_side(tmp_path / 'data')),
+        load_size=20,
+        crop=16,
+        init=str(tmp_path / 'net.pth'),
+        model=dataclasses.replace(TINY, generator=generator),
     )
     network = configs.generator(generator)
     params = jax.jit(network.init)(jax.random.key(7), jnp.zeros((1, 16, 16, 3)))['params']
