@@ -33,8 +33,13 @@ def test_a_picture_with_depth_looks_like_itself_from_its_own_camera():
     depth = jnp.asarray(1 / rng.uniform(1 / 4, 1, size=(6, 8)), jnp.float32)
     camera = cameras.make(transforms.se3_exp(jnp.array([1.0, 2, 3, 0.3, 0.2, 0.1])), 9.0, size=(8, 6))
     depths = jnp.asarray(planes.depths(1.0, 4.0, 16))
-    made = planes.from_depth(rgb, depth, depths, camera, alpha=alpha.astype(jnp.float32))
-    found = render.render(made.rgba, made.depths, camera, cameras.rays(camera, cameras.pixel_centers(8, 6)))
+
+    @jax.jit
+    def drawn():
+        made = planes.from_depth(rgb, depth, depths, camera, alpha=alpha.astype(jnp.float32))
+        return render.render(made.rgba, made.depths, camera, cameras.rays(camera, cameras.pixel_centers(8, 6)))
+
+    found = drawn()
     np.testing.assert_allclose(found.alpha, alpha, atol=1e-4)
     np.testing.assert_allclose(found.rgb, rgb * alpha[..., None], atol=1e-4)
     seen = np.asarray(alpha)

@@ -1,6 +1,7 @@
 """Few-shot heads: what codes, personal scales and shifts and losses must be, whatever the weights."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -106,21 +107,22 @@ def test_the_discriminator_loss_is_the_hinge_of_scores_by_hand():
     keys = jax.random.split(jax.random.key(0), 4)
     conditions, images, fakes = (jax.random.uniform(key, (2, SIZE, SIZE, 3)) for key in keys[:3])
     person = jnp.array([3, 1])
-    params = judge.init(keys[3], jnp.concatenate([conditions, images], -1), person)['params']
+    params = jax.jit(judge.init)(keys[3], jnp.concatenate([conditions, images], -1), person)['params']
     # Large weights, so that both sides of the hinge are met.
     params = params | {'people': 30 * params['people'], 'bias': jnp.float32(0.4)}
-    vectors = spectral_vectors(keys[3], params)
-    normal = normalized({'judge': params}, {'judge': vectors})[0]['judge']
+    vectors = jax.jit(spectral_vectors)(keys[3], params)
+    normal = jax.jit(normalized)({'judge': params}, {'judge': vectors})[0]['judge']
+    apply = jax.jit(judge.apply)
 
     def score(pictures):
         pairs = jnp.concatenate([2 * conditions - 1, pictures], -1)
-        vector, _ = judge.apply({'params': normal}, pairs, None)[0], None
-        encoded = judge.apply({'params': normal}, pairs, person)[0]
+        vector, encoded = (apply({'params': normal}, pairs, whose)[0] for whose in (None, person))
         assert np.abs(encoded - vector).max() > 0.01
         return np.asarray(encoded, np.float64)
 
     wanted = np.maximum(0, 1 - score(images)).mean() + np.maximum(0, 1 + score(fakes)).mean()
-    found, _ = losses.discriminator_loss(judge, params, vectors, losses.Shown(conditions, images, person), fakes)
+    loss = jax.jit(functools.partial(losses.discriminator_loss, judge))
+    found, _ = loss(params, vectors, losses.Shown(conditions, images, person), fakes)
     assert float(found) == pytest.approx(wanted, rel=1e-4)
 
 
@@ -141,10 +143,10 @@ def test_equal_images_leave_only_the_adversarial_term():
 
 def test_kernels_of_scales_and_shifts_are_not_normalised():
     generator = networks(CONFIG, people=1).generator
-    params = generator.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)), jnp.zeros((1, 5)))['params']
-    vectors = spectral_vectors(jax.random.key(1), params)
+    params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)), jnp.zeros((1, 5)))['params']
+    vectors = jax.jit(spectral_vectors)(jax.random.key(1), params)
     assert vectors and not any('affine' in name for name in vectors)
-    normal, _ = normalized({'generator': params}, {'generator': vectors})
+    normal, _ = jax.jit(normalized)({'generator': params}, {'generator': vectors})
     affine = normal['generator']['last_modulation']['affine']['kernel']
     np.testing.assert_array_equal(affine, params['last_modulation']['affine']['kernel'])
 
