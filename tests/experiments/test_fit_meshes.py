@@ -89,12 +89,12 @@ def test_the_bunny_is_found_from_a_sphere_by_24_silhouettes(data_root, tmp_path)
 @pytest.mark.slow
 @pytest.mark.filterwarnings('default')
 def test_spot_is_found_by_the_alpha_of_path_traced_views(data_root, tmp_path):
-    settings = _settings(
-        'fit_shape_spot', f'--data_dir={data_root / "spot_views"}', f'--workdir={tmp_path}', '--steps=200', '--frames=0'
-    )
+    # Before the mesh is divided: that it gets finer is shown with the bunny.
+    less = ('--steps=145', '--views=12', '--factor=4', '--subdivisions=2', '--evaluate_every=0', '--frames=0')
+    settings = _settings('fit_shape_spot', f'--data_dir={data_root / "spot_views"}', f'--workdir={tmp_path}', *less)
     fit_shape.main(settings)
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-    assert [line for line in lines if line['kind'] == 'evaluation'][-1]['iou'] > 0.92
+    assert [line for line in lines if line['kind'] == 'evaluation'][-1]['iou'] > 0.8
 
 
 @pytest.mark.slow
