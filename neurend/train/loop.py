@@ -204,12 +204,13 @@ def _evaluate(method, state, examples, folder, step, writer, num_pictures) -> No
 
 
 def _greet(state: State, mesh: jax.sharding.Mesh, start: int, steps: int, begun: bool) -> None:
+    if start >= steps:
+        _say(f'the run has {start} steps already, {steps} were asked for: nothing to do')
+        return
     size = trees.size_bytes(state) / 2**20
     devices = f'{mesh.devices.size} x {mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)'
     _say(f'training on {devices}: {trees.count(state.params):,} parameters, state of {size:.1f} MiB')
-    if start >= steps:
-        _say(f'the run has {start} steps already, {steps} were asked for: nothing to do')
-    elif start:
+    if start:
         _say(f'resuming after step {start}')
     elif begun:
         _say('an earlier run here left no checkpoint: starting at step 0')
