@@ -120,8 +120,8 @@ def _library() -> _Library:
 def speak(text: str, voice: Voice | None = None) -> Spoken:
     """Speaks a text.
 
-    The library's state goes on from call to call: a text said twice in one process differs by some milliseconds. The same
-    texts in the same order sound the same.
+    The library's state goes on from call to call: a text said twice in one process differs by some milliseconds. The
+    same texts in the same order sound the same.
 
     Raises:
         InputError: espeak-ng is not installed, does not know the voice, or the text has nothing to speak.
