@@ -26,7 +26,6 @@ import numpy as np
 
 from experiments import face_fit_files, filmed_face
 from neurend import app, checks
-from neurend.data import landmarks
 from neurend.faces import fitting, fitting_pictures, ict
 from neurend.faces.fitting import Fit, Frame, Priors
 from neurend.faces.fitting_pictures import PicturesConfig
@@ -39,7 +38,8 @@ class Config:
 
     Attributes:
         video: folder of frames, or a video file; empty for the embedded face.
-        landmarks: folder of JSON files, one per frame, or a .npy, see `neurend.data.landmarks.read_track`.
+        landmarks: folder of JSON files, one per frame, or a .npy, see `neurend.data.landmarks.read_track`; or the model
+            of MediaPipe's face landmarker, a .task file, which finds them (extra `landmarks`).
         face: the face model: ict_face.npz, or a folder of ICT-FaceKit's.
         background: picture behind the face, of the size of the frames; '' for the median of the frames.
         recognizer: workdir of `experiments.recognizer`, which hears the sound and writes its letters to the tracking,
@@ -90,7 +90,7 @@ def main(config: Config) -> dict[str, Any]:
             logits = face_fit_files.hear(
                 config.video, config.sound, config.recognizer, fps=fps, count=len(images), cut=bool(config.frames)
             )
-        points = landmarks.read_track(config.landmarks, size=(images.shape[2], images.shape[1]))
+        points = face_fit_files.landmarks_of(config.landmarks, images, fps)
         if len(points) < len(images) or (len(points) > len(images) and not config.frames):
             raise checks.InputError(f'{config.landmarks}: landmarks of {len(points)} frames, expected {len(images)}')
         points = points[: len(images)]

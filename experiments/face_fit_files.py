@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import recognizer
 from neurend import checks
-from neurend.data import clips, pairs
+from neurend.data import clips, face_landmarker, landmarks, pairs
 from neurend.faces import blendshapes, fitting, fitting_pictures, ict
 from neurend.faces.blendshapes import FaceModel
 from neurend.faces.fitting import Fit, Frame
@@ -35,6 +35,17 @@ def read_frames(path: str, *, limit: int) -> clips.Clip:
         return clips.read_video(path, limit=limit or None)
     clip = clips.read_frames(path)
     return clip.part(0, limit) if limit else clip
+
+
+def landmarks_of(path: str, images: np.ndarray, fps: float) -> np.ndarray:
+    """Landmarks `[t 68 3]` of a film's frames: read, or found by the model at the path, if that is MediaPipe's.
+
+    Raises:
+        InputError: they cannot be read or found.
+    """
+    if Path(path).suffix == '.task':
+        return face_landmarker.track(images, path, fps=fps)
+    return landmarks.read_track(path, size=(images.shape[2], images.shape[1]))
 
 
 def hear(film: str, sound: str, listener: str, *, fps: float, count: int, cut: bool) -> np.ndarray:

@@ -91,9 +91,26 @@ def _frame(path: Path, size: tuple[int, int]) -> np.ndarray:
     if isinstance(value, list) and isinstance(value[0], list) and len(value[0]) in _MESH_COUNTS:
         value = value[0]
     if isinstance(value, list) and len(value) in _MESH_COUNTS:
-        found = openpose.floats([_pair(point, path) for point in value], f'landmarks {path}')[_MESH]
-        return np.concatenate([found * np.array([size], np.float32), np.ones((_COUNT, 1), np.float32)], 1)
+        return from_mesh(openpose.floats([_pair(point, path) for point in value], f'landmarks {path}'), size)
     return read(path)
+
+
+def from_mesh(points: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """The 68 landmarks, float32 [68 3], of MediaPipe's 468 or 478 points of a face from 0 to 1 over the picture.
+
+    Args:
+        points: [n 2]; None for no face, whose landmarks have confidence 0.
+        size: (width, height) of the picture.
+
+    Raises:
+        InputError: another number of points.
+    """
+    if points is None:
+        return np.zeros((_COUNT, 3), np.float32)
+    if len(points) not in _MESH_COUNTS:
+        raise checks.InputError(f'points: got {len(points)}, expected {" or ".join(map(str, _MESH_COUNTS))}')
+    found = points[_MESH] * np.array([size])
+    return np.concatenate([found, np.ones((_COUNT, 1))], 1).astype(np.float32)
 
 
 def _found(face: np.ndarray) -> np.ndarray:
