@@ -6,7 +6,7 @@ import pytest
 from neurend.train import mesh
 
 
-@pytest.fixture(autouse=True, scope='package')
+@pytest.fixture(autouse=True, scope='module')
 def one_device():
     """All four would do again what is not cut between them, by programs that take longer to compile."""
     given = mesh.make

@@ -304,7 +304,9 @@ def test_from_letters_to_a_film_with_sound(film, tmp_path, monkeypatch):
         speech=SpeechConfig(run=run),
         part='face',
         hole=0.5,
-        model=NeuralTextureConfig(TextureConfig(64), NetworkConfig(unet=8, depth=3, width=16), InpaintConfig(4, 3)),
+        model=NeuralTextureConfig(
+            TextureConfig(64), NetworkConfig(unet=8, depth=3, width=16), inpaint=InpaintConfig(4, 3)
+        ),
         run=run,
     )
     table = avatar.main(person)

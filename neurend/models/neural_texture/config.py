@@ -149,8 +149,8 @@ class NeuralTextureConfig:
 
     Attributes:
         texture, network: what is learned.
-        inpaint: what paints around it.
         shells: that the texture is learned on, in place of the mesh.
+        inpaint: what paints around it.
         opacity: whose outline the picture has: 'mesh', analytically antialiased, or 'network', which draws it itself,
             for meshes that only stand in for what the photographs show, or 'texture', for the same: a channel of the
             texture after the three of colour says how opaque it is, and the `network.surfaces` nearest surfaces are
@@ -170,8 +170,8 @@ class NeuralTextureConfig:
 
     texture: TextureConfig = dataclasses.field(default_factory=TextureConfig)
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
-    inpaint: InpaintConfig = dataclasses.field(default_factory=InpaintConfig)
     shells: ShellConfig = dataclasses.field(default_factory=ShellConfig)
+    inpaint: InpaintConfig = dataclasses.field(default_factory=InpaintConfig)
     opacity: Literal['mesh', 'network', 'texture'] = 'mesh'
     loss: Literal['l1', 'l2'] = 'l2'
     color: float = 1.0
