@@ -58,7 +58,7 @@ def test_all_notebooks_are_here_and_hold_no_results():
 @pytest.mark.filterwarnings('default')
 @pytest.mark.parametrize('name', sorted(PRINTED))
 def test_it_reaches_its_figures(name, monkeypatch):
-    # As a reader's kernel compiles, but for the level: SRN trains worse where XLA contracts to fused multiply-adds.
+    # As a reader's kernel compiles, but for the level: a rounding decides whether SRN's short training jumps back.
     monkeypatch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=1')
     notebook = nbformat.read(FOLDER / f'{name}.ipynb', as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name='python3').execute()
