@@ -49,10 +49,8 @@ def painted(head: TrackedHead, part: Part) -> tuple[np.ndarray, np.ndarray]:
     And what stands there without one, the nearest colours around the hole, uint8 `[t h w 3]`.
     """
     assert head.surroundings is not None
-    around, performance = (
-        head.surroundings[head.train :],
-        Performance(*(each[head.train :] for each in head.performance)),
-    )
+    around = head.surroundings[head.train :]
+    performance = Performance(*(each[head.train :] for each in head.performance))
     mesh = np.stack(list(silhouettes(head, performance, part)))
     return (around[..., 3] == 0) & ~mesh, around[..., :3]
 
