@@ -136,7 +136,7 @@ class Config:
             raise checks.InputError('--dub: keeps the film, expected neither --motion nor --background')
         if self.dub and not given:
             raise checks.InputError(f'--dub: nothing is to be said, expected one of --{", --".join(_DRIVERS)}')
-        neural_head.check_hole(self.hole, self.model)
+        neural_head.check_hole(self.part, self.hole, self.model)
         if self.hole and (self.motion or self.background):
             raise checks.InputError('--hole: draws into the film, expected neither --motion nor --background')
         if self.output and Path(self.output).suffix.lower() != '.mp4':

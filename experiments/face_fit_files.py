@@ -98,6 +98,8 @@ def write_tracking(
 ) -> None:  # fmt: skip
     """Writes `tracking.npz`, as `neurend.data.tracked_head.read` reads it, and `fit.npz` to go on from.
 
+    With `logits` `[t 16 29]`, see `hear`, it tells what is said as well.
+
     The world has the camera on its z axis, looking along -z, and the face on average at the origin. A model that came
     from no file is written beside it as `face.npz`.
     """

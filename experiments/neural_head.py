@@ -95,7 +95,7 @@ class Config:
             raise checks.InputError(f'--size: got {self.size}, expected at least 16')
         if self.mean_texture < 2 or self.mean_texture & (self.mean_texture - 1):
             raise checks.InputError(f'--mean_texture: got {self.mean_texture}, expected a power of two')
-        check_hole(self.hole, self.model)
+        check_hole(self.part, self.hole, self.model)
 
 
 def main(config: Config) -> evaluation.Table:
@@ -121,8 +121,10 @@ def main(config: Config) -> evaluation.Table:
     return table
 
 
-def check_hole(hole: float, model: NeuralTextureConfig) -> None:
-    """Raises `InputError` where there is a hole and no network that fills it in, or the other way round."""
+def check_hole(part: Part, hole: float, model: NeuralTextureConfig) -> None:
+    """Raises `InputError` where there is a hole and no network that fills it in, or a face and nothing around it."""
+    if part == 'face' and not hole:
+        raise checks.InputError('--part: got face without --hole, expected one: nothing else shows hair and neck')
     if hole < 0 or bool(hole) != bool(model.inpaint.width):
         raise checks.InputError(
             f'--hole, --model.inpaint.width: got {hole:g} and {model.inpaint.width}, expected both above 0, or both 0'

@@ -211,7 +211,13 @@ def read_performance(path: str | os.PathLike[str], names: tuple[str, ...], *, fp
 
 
 def at_rate(performance: Performance, rate: float, wanted: float) -> Performance:
-    """A performance of `rate` frames per second at another rate; between frames rotations go the shortest way."""
+    """A performance at another rate: between frames rotations go the shortest way, the rest straight on.
+
+    Args:
+        performance: rigid poses.
+        rate: its frames per second.
+        wanted: those of the result, which lasts as long and stays at the last frame where that ends before.
+    """
     count = len(performance.expressions)
     if rate == wanted or count < 2:
         return performance

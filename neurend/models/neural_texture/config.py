@@ -54,7 +54,7 @@ class NetworkConfig:
         depth: halvings of the U-Net.
         maximum: of its channels, in `unet`.
         dilated: whether its convolutions see far by dilation, at full resolution (Thies et al., 2020), in place of
-            halvings: slower by far, steadier from frame to frame.
+            halvings: slower by far on a CPU.
         context: channels that the U-Net hands to the dense layers.
         width: units of each hidden dense layer; 0 for none. Where `unet` is 0 too there is no network at all.
         layers: hidden dense layers.
