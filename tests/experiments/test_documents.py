@@ -146,7 +146,7 @@ def test_the_page_on_neural_textures_learns_a_hull_and_cuts_it(tmp_path, monkeyp
     truth = names['train'].images[0].astype(np.float32) / 255
     truth = truth[..., :3] * truth[..., 3:] + 1 - truth[..., 3:]
     picture, lower = np.asarray(names['picture']), io.read(tmp_path / 'lower.png').astype(np.float32) / 255
-    assert -10 * np.log10(np.mean((picture - truth) ** 2)) > 18.5
+    assert -10 * np.log10(np.mean((picture - truth) ** 2)) > 20
     assert (lower > 0.99).all(-1).mean() > (picture > 0.99).all(-1).mean() + 0.02
 
 

@@ -94,7 +94,7 @@ def test_spot_is_found_by_the_alpha_of_path_traced_views(data_root, tmp_path):
     settings = _settings('fit_shape_spot', f'--data_dir={data_root / "spot_views"}', f'--workdir={tmp_path}', *less)
     fit_shape.main(settings)
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-    assert [line for line in lines if line['kind'] == 'evaluation'][-1]['iou'] > 0.8
+    assert [line for line in lines if line['kind'] == 'evaluation'][-1]['iou'] > 0.8  # the sphere has 0.55
 
 
 @pytest.mark.slow
